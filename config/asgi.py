@@ -1,0 +1,157 @@
+"""The ASGI entry point: API paths by a handler of our own, everything else by Django's.
+
+Django's handler gives every request a thread of its own, which it keeps until the answer is out: the request
+signals and each classic middleware hop into it. An LLM call waits for seconds, so hundreds of waiting calls
+would be hundreds of threads. `ApiHandler` runs a coroutine view where it is, and an ordinary view in one of a
+few threads; the API needs none of the middleware (it has keys, not cookies) and none of the signals.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+# Only here: see DATABASE_POOL_SIZE in config/settings.py.
+os.environ.setdefault("DATABASE_POOL_SIZE", "6")
+
+from asgiref.sync import iscoroutinefunction
+from django.conf import settings
+from django.core.asgi import get_asgi_application
+from django.core.exceptions import ImproperlyConfigured, RequestAborted
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest
+from django.db import close_old_connections
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.urls import Resolver404, resolve
+
+django_application = get_asgi_application()
+
+from config import errors, middleware
+from config.foundation import async_database
+from config.foundation.errors import PayloadTooLarge
+from jobs.callpath import dispatch
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+logger = logging.getLogger(__name__)
+
+if settings.AUTH_MODE == "open":
+    if not settings.DEBUG:
+        raise ImproperlyConfigured("AUTH_MODE=open is for development only: it needs DJANGO_DEBUG=1")
+    logger.warning("OPEN MODE: provisioning calls from loopback need no key. Never expose this server.")
+
+
+class ApiHandler(ASGIHandler):
+    """Serves the API's paths; always answers in JSON."""
+
+    def __init__(self) -> None:
+        # Deliberately not calling super().__init__(), which would load the middleware.
+        self.threads = ThreadPoolExecutor(settings.DATABASE_POOL_SIZE or 6, thread_name_prefix="api")
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one request, or stop working on it when its client has gone."""
+        limit = settings.MAX_CALL_BODY_BYTES if scope["path"].endswith("/llm-call") else settings.MAX_BODY_BYTES
+        try:
+            body = await self.read_body(_limited(scope, receive, limit))
+        except RequestAborted:
+            return
+        except PayloadTooLarge as error:
+            request = ASGIRequest(scope, None)
+            middleware.assign_request_id(request)
+            refusal = errors.error_response(error, request)
+            refusal.headers["Connection"] = "close"
+            await self.send_response(middleware.finish(request, refusal), send)
+            return
+        with body:
+            await self._answer(ASGIRequest(scope, body), receive, send)
+
+    async def _answer(self, request: ASGIRequest, receive: Receive, send: Send) -> None:
+        answering = asyncio.create_task(self._respond(request))
+        gone = asyncio.create_task(self.listen_for_disconnect(receive))
+        await asyncio.wait({answering, gone}, return_when=asyncio.FIRST_COMPLETED)
+        gone.cancel()
+        if not answering.done():
+            answering.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
+        try:
+            response = await answering
+        except asyncio.CancelledError:
+            return
+        await self.send_response(response, send)
+        response.close()
+
+    async def _respond(self, request: ASGIRequest) -> HttpResponseBase:
+        middleware.assign_request_id(request)
+        try:
+            match = resolve(request.path_info)
+            request.resolver_match = match
+            if iscoroutinefunction(match.func):
+                response = await match.func(request, *match.args, **match.kwargs)
+            else:
+                view = partial(_run_in_thread, match.func, request, match.args, match.kwargs)
+                response = await asyncio.get_running_loop().run_in_executor(self.threads, view)
+        except Resolver404:
+            response = errors.not_found(request)
+        except Exception:
+            logger.exception("%s %s failed (request %s)", request.method, request.path, request.request_id)
+            response = errors.server_error(request)
+        return middleware.finish(request, response)
+
+
+def _run_in_thread(view: Callable[..., Any], request: HttpRequest, args: Any, kwargs: Any) -> HttpResponseBase:
+    """Run a Django or DRF view and hand its database connection back to the pool."""
+    try:
+        response: Any = view(request, *args, **kwargs)
+        return response.render() if hasattr(response, "render") else response
+    finally:
+        close_old_connections()
+
+
+def _limited(scope: Message, receive: Receive, limit: int) -> Receive:
+    """`receive` that stops reading at `limit` bytes, before they fill memory or disk. Raises PayloadTooLarge."""
+    too_large = PayloadTooLarge(f"Request body is larger than {limit} bytes")
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit() and int(value) > limit:
+            raise too_large
+    received = 0
+
+    async def limited_receive() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > limit:
+            raise too_large
+        return message
+
+    return limited_receive
+
+
+api_handler = ApiHandler()
+
+
+async def application(scope: Message, receive: Receive, send: Send) -> None:
+    """Route by scope: the server's life cycle, the API, the rest."""
+    if scope["type"] == "lifespan":
+        await _lifespan(receive, send)
+    elif scope["type"] == "http" and middleware.is_api_path(scope["path"]):
+        await api_handler(scope, receive, send)
+    else:
+        await django_application(scope, receive, send)
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        else:
+            await dispatch.close()
+            await async_database.close()
+            await send({"type": "lifespan.shutdown.complete"})
+            return

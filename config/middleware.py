@@ -1,0 +1,63 @@
+"""What every answer carries: a request id, and for the API the headers of an API."""
+
+import re
+import uuid
+from collections.abc import Awaitable, Callable
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.decorators import sync_and_async_middleware
+
+API_PREFIXES = ("/api/", "/health")
+#: Paths below /api/ that are pages for a browser.
+BROWSER_PAGES = ("/api/docs",)
+
+_CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+
+
+def is_api_path(path: str) -> bool:
+    """Whether the path belongs to the API and not to the console or the documentation's pages."""
+    return path.startswith(API_PREFIXES) and not path.startswith(BROWSER_PAGES)
+
+
+def assign_request_id(request: HttpRequest) -> None:
+    """Give the request its id: the client's own `X-Request-Id` where it is well formed, else a new one."""
+    proposed = request.headers.get("X-Request-Id", "")
+    request.request_id = proposed if _CLIENT_REQUEST_ID.fullmatch(proposed) else uuid.uuid4().hex  # type: ignore[attr-defined]
+
+
+def finish(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """Put the headers on that every answer carries."""
+    response.headers["X-Request-Id"] = request.request_id  # type: ignore[attr-defined]
+    if is_api_path(request.path_info):
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers.setdefault("Cache-Control", "no-store")
+        if not response.streaming:
+            response.headers["Content-Length"] = str(len(response.content))  # type: ignore[attr-defined]
+        if settings.SECURE_HSTS_SECONDS:
+            response.headers["Strict-Transport-Security"] = f"max-age={settings.SECURE_HSTS_SECONDS}"
+    return response
+
+
+_Handler = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
+
+
+@sync_and_async_middleware
+def request_id(get_response: _Handler) -> _Handler:
+    """The two above, for requests that run through Django's own chain (`config.asgi` serves the API without)."""
+    if iscoroutinefunction(get_response):
+
+        async def middleware(request: HttpRequest) -> HttpResponseBase:
+            assign_request_id(request)
+            return finish(request, await get_response(request))
+
+        markcoroutinefunction(middleware)
+        return middleware
+
+    def sync_middleware(request: HttpRequest) -> HttpResponseBase:
+        assign_request_id(request)
+        return finish(request, get_response(request))  # type: ignore[arg-type]
+
+    return sync_middleware

@@ -1,0 +1,83 @@
+"""The OpenAPI document: every error answer of every operation, and how to authenticate."""
+
+from typing import Any
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.openapi import AutoSchema as BaseAutoSchema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, inline_serializer
+from rest_framework import serializers
+
+ERROR = inline_serializer(
+    "Error",
+    {
+        "detail": serializers.CharField(),
+        "code": serializers.CharField(),
+        "request_id": serializers.CharField(),
+        "errors": serializers.ListField(child=serializers.DictField(child=serializers.CharField()), required=False),
+    },
+)
+
+#: Status → when. Every operation may give the first group; the others by method and path.
+ALWAYS = {"401": "No key, or not a valid one", "403": "The key may not do this", "503": "A dependency is away"}
+WITH_INPUT = {"400": "Invalid input", "413": "The body is too large"}
+
+
+class AutoSchema(BaseAutoSchema):
+    """drf-spectacular's, with the project's errors and headers."""
+
+    def get_tags(self) -> list[str]:
+        """Group operations by what they are about."""
+        parts = [part for part in self.path.split("/") if part and part != "api" and "{" not in part]
+        return [parts[0]]
+
+    def get_override_parameters(self) -> list[OpenApiParameter]:
+        """`Idempotency-Key` where it is honoured."""
+        if self.method != "POST" or not self._is_idempotent():
+            return []
+        return [
+            OpenApiParameter(
+                "Idempotency-Key",
+                str,
+                OpenApiParameter.HEADER,
+                description="Repeating a request with the same key answers the same and does nothing again.",
+            )
+        ]
+
+    def _is_idempotent(self) -> bool:
+        return not self.path.endswith(("/check", "/complete", "/revoke"))
+
+    def get_response_serializers(self) -> Any:
+        """The success as the view declares it, and the errors that this kind of operation gives."""
+        declared = super().get_response_serializers()
+        success = declared if isinstance(declared, dict) else {"200": declared}
+        return {**success, **{code: OpenApiResponse(ERROR, why) for code, why in self._errors().items()}}
+
+    def _errors(self) -> dict[str, str]:
+        errors = dict(ALWAYS)
+        if "{" in self.path or "organization_id" in self.path or self.path.endswith("/teams/create"):
+            errors["404"] = "Not found"
+        if self.method in ("POST", "PUT", "PATCH") or "{" in self.path:
+            errors |= WITH_INPUT if self.method in ("POST", "PUT", "PATCH") else {"400": "Invalid input"}
+        if self.path.endswith("/jobs/create"):
+            errors["402"] = "Insufficient credits"
+        if self.path.endswith(("/llm-call", "/complete", "/rotate")) or self.method == "DELETE":
+            errors["409"] = "The state contradicts it"
+        if self.method == "POST" and self._is_idempotent():
+            errors |= {"409": "The state contradicts it", "422": "The Idempotency-Key was used for another request"}
+        if self.path.endswith("/llm-call"):
+            errors["500"] = "LLM call failed"
+        return dict(sorted(errors.items()))
+
+
+class ApiKeyScheme(OpenApiAuthenticationExtension):
+    """The two ways to send a key."""
+
+    target_class = "tenancy.api.authentication.ApiKeyAuthentication"
+    name = ["virtualKey", "operatorKey"]
+
+    def get_security_definition(self, auto_schema: Any) -> list[dict[str, str]]:
+        """Both schemes."""
+        return [
+            {"type": "http", "scheme": "bearer", "description": "A team's virtual key, or an operator key."},
+            {"type": "apiKey", "in": "header", "name": "X-Admin-Key", "description": "An operator key."},
+        ]

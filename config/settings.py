@@ -1,0 +1,241 @@
+"""Django settings, driven by the environment (.env.example lists every variable). Wrong values fail loudly."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import environ
+from celery.schedules import crontab
+from django.core.exceptions import ImproperlyConfigured
+from kombu import Exchange, Queue
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env()
+
+# --- Mode ---------------------------------------------------------------------------------------------------
+
+DEBUG = env.bool("DJANGO_DEBUG", default=False)
+#: "strict" wants a credential everywhere; "open" is the guide's development mode, for loopback only.
+AUTH_MODE = env.str("AUTH_MODE", default="strict")
+if AUTH_MODE not in {"strict", "open"}:
+    raise ImproperlyConfigured(f"AUTH_MODE must be 'strict' or 'open', not {AUTH_MODE!r}")
+
+
+def _secret(name: str, *, development: str) -> str:
+    """A secret from the environment; only in DEBUG is there a well-known default."""
+    return env.str(name, default=development) if DEBUG else env.str(name)
+
+
+SECRET_KEY = _secret("DJANGO_SECRET_KEY", development="development-only-not-secret")
+#: Fernet keys, newest first: `python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"`.
+FIELD_ENCRYPTION_KEYS = [
+    key.strip()
+    for key in _secret("FIELD_ENCRYPTION_KEYS", development="ZGV2ZWxvcG1lbnQtb25seS1ub3QtYS1zZWNyZXQtMDA=").split(",")
+    if key.strip()
+]
+ALLOWED_HOSTS = env.list("DJANGO_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("DJANGO_CSRF_TRUSTED_ORIGINS", default=[])
+
+# --- Applications -------------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "tenancy",
+    "modelgroups",
+    "billing",
+    "jobs",
+    "config.apps.ConfigConfig",
+]
+
+MIDDLEWARE = [
+    # Under ASGI this chain serves the console and the documentation only: config/asgi.py answers API paths itself.
+    "config.middleware.request_id",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+#: The documented paths have no trailing slash, and a redirect would lose a POST's body.
+APPEND_SLASH = False
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+
+# --- PostgreSQL ---------------------------------------------------------------------------------------------
+
+DATABASES: dict[str, dict[str, Any]] = {"default": env.db_url("DATABASE_URL")}
+if "postgresql" not in DATABASES["default"]["ENGINE"]:
+    raise ImproperlyConfigured("DATABASE_URL must name a PostgreSQL database: the ledger's rules live in it")
+DATABASES["default"].setdefault("OPTIONS", {})
+#: Pooled connections for the web process's threads (config/asgi.py sets it). Elsewhere 0: Celery closes
+#: connections around every task and would tear a pool down each time.
+DATABASE_POOL_SIZE = env.int("DATABASE_POOL_SIZE", default=0)
+if DATABASE_POOL_SIZE:
+    DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 10}
+#: Connections of the asyncio pool, per process: see config/foundation/async_database.py.
+ASYNC_POOL_SIZE = env.int("ASYNC_POOL_SIZE", default=4)
+ASYNC_POOL_TIMEOUT_S = env.float("ASYNC_POOL_TIMEOUT_S", default=5.0)
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Redis and Celery ---------------------------------------------------------------------------------------
+
+REDIS_URL = env.str("REDIS_URL")
+CELERY_BROKER_URL = REDIS_URL
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TIMEZONE = "UTC"
+CELERY_TASK_DEFAULT_QUEUE = "maintenance"
+CELERY_TASK_QUEUES = [Queue(name, Exchange(name), routing_key=name) for name in ("calls", "maintenance")]
+CELERY_TASK_ROUTES = {"jobs.run_call": {"queue": "calls"}}
+CELERY_TASK_CREATE_MISSING_QUEUES = False
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+#: Bounded, so that a broker that is away becomes a 503 within seconds and not a hanging request.
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_connect_timeout": 2,
+    "socket_timeout": 10,
+    "socket_keepalive": True,
+    "retry_on_timeout": True,
+    "health_check_interval": 10,
+}
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0.1, "interval_max": 0.2}
+CELERY_BEAT_SCHEDULE = {
+    "sweep calls": {"task": "jobs.sweep_calls", "schedule": 5.0, "options": {"expires": 5}},
+    "sweep jobs": {"task": "jobs.sweep_jobs", "schedule": 30.0, "options": {"expires": 30}},
+    "purge idempotency records": {
+        "task": "tenancy.purge_idempotency_records",
+        "schedule": crontab(minute="17"),
+    },
+}
+
+# --- HTTP ---------------------------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["tenancy.api.authentication.ApiKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["tenancy.api.permissions.OperatorOnly"],
+    "DEFAULT_PARSER_CLASSES": ["config.foundation.api.parsers.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["config.foundation.api.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "config.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "config.errors.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+    "COERCE_DECIMAL_TO_STRING": False,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Job credits for LLM products",
+    "DESCRIPTION": (
+        "Group LLM calls into jobs; pay one credit per successful job. Authenticate with "
+        "`Authorization: Bearer sk-…` (a team's virtual key) or `X-Admin-Key` (an operator key)."
+    ),
+    "VERSION": "2.0.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PUBLIC": True,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {},
+}
+
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / ".local" / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+}
+#: Files are served from the apps' own folders, so no collectstatic has to run before the console looks right.
+WHITENOISE_USE_FINDERS = True
+
+MAX_BODY_BYTES = 1024 * 1024
+MAX_CALL_BODY_BYTES = 10 * 1024 * 1024
+#: The parsers enforce the two limits above; Django's own must not undercut them.
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_CALL_BODY_BYTES
+
+# --- Security (behind TLS in production) --------------------------------------------------------------------
+
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
+SECURE_SSL_REDIRECT = env.bool("DJANGO_SSL_REDIRECT", default=not DEBUG)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_HSTS_SECONDS = 0 if DEBUG else env.int("DJANGO_HSTS_SECONDS", default=31_536_000)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = not DEBUG
+X_FRAME_OPTIONS = "DENY"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("MinimumLengthValidator", "CommonPasswordValidator", "UserAttributeSimilarityValidator")
+]
+
+# --- Language, time, logging --------------------------------------------------------------------------------
+
+LANGUAGE_CODE = "en-us"
+USE_I18N = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "loggers": {
+        "django.request": {"level": "ERROR"},
+        # One line per received task says nothing that the call's own record does not.
+        "celery.worker.strategy": {"level": "WARNING"},
+        "httpx": {"level": "WARNING"},
+        "LiteLLM": {"level": "ERROR"},
+    },
+}
+logging.captureWarnings(True)
+
+# --- The product --------------------------------------------------------------------------------------------
+
+#: A team's budget in USD is its credits times this (contract, "Money").
+CREDIT_PRICE_USD = env.str("CREDIT_PRICE_USD", default="0.10")
+#: 402 by the contract; 500 where integrated apps run the guide's sample handler literally.
+INSUFFICIENT_CREDITS_STATUS = env.int("INSUFFICIENT_CREDITS_STATUS", default=402)
+#: How long a job may stay open before the sweeper fails it and releases its hold.
+JOB_TTL_S = env.int("JOB_TTL_S", default=24 * 3600)
+#: From admission to outcome, over all attempts.
+CALL_DEADLINE_S = env.float("CALL_DEADLINE_S", default=120.0)
+#: The longest that one model is waited for, unless its config has a `timeout` of its own.
+ATTEMPT_TIMEOUT_S = env.float("ATTEMPT_TIMEOUT_S", default=50.0)
+#: A worker whose heartbeat is older than this is taken for dead, and its calls for interrupted.
+WORKER_HEARTBEAT_S = env.float("WORKER_HEARTBEAT_S", default=2.0)
+WORKER_LOST_AFTER_S = env.float("WORKER_LOST_AFTER_S", default=10.0)
+#: How long an Idempotency-Key is remembered.
+IDEMPOTENCY_TTL_S = env.int("IDEMPOTENCY_TTL_S", default=48 * 3600)
+#: Hosts and networks on private or loopback addresses that a model's `api_base` may name in strict mode.
+PRIVATE_API_BASES = env.list("PRIVATE_API_BASES", default=[])
