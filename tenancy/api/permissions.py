@@ -1,0 +1,30 @@
+"""Who may call a view. Views say it in a few attributes: see tenancy.api.base.ApiView."""
+
+from typing import Any, cast
+
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from tenancy.queries.principals import Principal
+
+
+def principal_of(request: Request) -> Principal:
+    """The caller, typed."""
+    return cast(Principal, request.user)
+
+
+class OperatorOnly(BasePermission):
+    """An operator with the scope that the view wants for this method."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        """Raises OperatorRequired, InsufficientScope."""
+        principal_of(request).require_scope(view.scope_of(request))
+        return True
+
+
+class AnyKey(BasePermission):
+    """Any valid key: the view itself compares the team (Principal.require_team)."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        """Authentication has already refused everybody else."""
+        return True

@@ -1,0 +1,130 @@
+"""Refusals about tenants and keys. The texts are the guide's."""
+
+from config.foundation.errors import DomainError
+
+
+class NotFound(DomainError):
+    """There is no such thing, or none that the caller may know of."""
+
+    code = "not_found"
+
+
+class OrganizationNotFound(NotFound):
+    """No organization has this id."""
+
+    def __init__(self, organization_id: str) -> None:
+        super().__init__(f"Organization '{organization_id}' not found")
+
+
+class TeamNotFound(NotFound):
+    """No team has this id."""
+
+    def __init__(self, team_id: str) -> None:
+        super().__init__(f"Team '{team_id}' not found")
+
+
+class VirtualKeyNotFound(NotFound):
+    """The team has no such key."""
+
+    def __init__(self) -> None:
+        super().__init__("Key not found")
+
+
+class OrganizationExists(DomainError):
+    """The id is taken."""
+
+    code = "organization_exists"
+
+    def __init__(self, organization_id: str) -> None:
+        super().__init__(f"Organization with ID '{organization_id}' already exists")
+
+
+class TeamExists(DomainError):
+    """The id is taken."""
+
+    code = "team_exists"
+
+    def __init__(self, team_id: str) -> None:
+        super().__init__(f"Team '{team_id}' already exists")
+
+
+class KeyAlreadyRevoked(DomainError):
+    """A revoked or already replaced key cannot be rotated."""
+
+    code = "key_already_revoked"
+
+    def __init__(self) -> None:
+        super().__init__("Key is already revoked or replaced")
+
+
+class MissingCredentials(DomainError):
+    """No key came with the request."""
+
+    code = "missing_credentials"
+
+    def __init__(self) -> None:
+        super().__init__("Missing Authorization header. Expected: 'Authorization: Bearer sk-xxx...'")
+
+
+class InvalidApiKey(DomainError):
+    """The key is unknown, revoked, expired, or not in the form that the header wants."""
+
+    code = "invalid_api_key"
+
+    def __init__(self) -> None:
+        super().__init__("Invalid API key")
+
+
+class WrongTeam(DomainError):
+    """The key is another team's. The text is the same whether or not the named team exists."""
+
+    code = "wrong_team"
+
+    def __init__(self, team_id: str) -> None:
+        super().__init__(f"API key does not belong to team '{team_id}'")
+
+
+class TeamSuspended(DomainError):
+    """The team, or its organization, is suspended."""
+
+    code = "team_suspended"
+
+    def __init__(self, team_id: str) -> None:
+        super().__init__(f"Team '{team_id}' is suspended")
+
+
+class OperatorRequired(DomainError):
+    """A team's key came where only an operator may act."""
+
+    code = "operator_required"
+
+    def __init__(self) -> None:
+        super().__init__("This call needs an operator key")
+
+
+class InsufficientScope(DomainError):
+    """The operator key is valid but not meant for this."""
+
+    code = "insufficient_scope"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"This operator key lacks the scope '{scope}'")
+
+
+class IdempotencyKeyReused(DomainError):
+    """The same Idempotency-Key came with another request."""
+
+    code = "idempotency_key_reused"
+
+    def __init__(self) -> None:
+        super().__init__("This Idempotency-Key was used with a different request")
+
+
+class IdempotencyKeyInFlight(DomainError):
+    """The first request with this Idempotency-Key has not ended yet."""
+
+    code = "idempotency_key_in_flight"
+    retry_after_s = 1
+
+    def __init__(self) -> None:
+        super().__init__("A request with this Idempotency-Key is still in progress")

@@ -1,0 +1,9 @@
+"""One model per file."""
+
+from tenancy.models.idempotency_record import IdempotencyRecord
+from tenancy.models.operator_key import OperatorKey
+from tenancy.models.organization import Organization
+from tenancy.models.team import Team
+from tenancy.models.virtual_key import VirtualKey
+
+__all__ = ["IdempotencyRecord", "OperatorKey", "Organization", "Team", "VirtualKey"]

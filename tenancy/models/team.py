@@ -1,0 +1,41 @@
+"""A team: what holds keys, credits and model groups."""
+
+from django.db import models
+
+from tenancy.models.organization import Organization
+
+
+class Team(models.Model):
+    """`team_id` is the client's own id, unique over all organizations (the API names teams by it alone)."""
+
+    class Status(models.TextChoices):
+        """Whether the team's keys may work."""
+
+        ACTIVE = "active"
+        SUSPENDED = "suspended"
+
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="teams")
+    team_id = models.CharField(max_length=128)
+    team_alias = models.CharField(max_length=255, blank=True)
+    status = models.CharField(max_length=16, choices=Status.choices, default=Status.ACTIVE)
+    #: Overrides settings.JOB_TTL_S for this team's jobs.
+    job_ttl_s = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Seconds until an open job is failed; empty for the default."
+    )
+    metadata = models.JSONField(default=dict, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["team_id"], name="team_id_is_unique"),
+            models.CheckConstraint(
+                name="team_id_is_well_formed",
+                condition=models.Q(team_id__regex=r"^[A-Za-z0-9_.:-]{1,128}$"),
+            ),
+            models.CheckConstraint(name="team_status_is_known", condition=models.Q(status__in=["active", "suspended"])),
+        ]
+
+    def __str__(self) -> str:
+        return self.team_id

@@ -1,0 +1,138 @@
+"""Who a key belongs to: one statement, for ordinary views and for coroutine views alike."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+from uuid import UUID
+
+from django.db import connection
+
+from config.foundation import async_database
+from tenancy.errors import InsufficientScope, InvalidApiKey, OperatorRequired, TeamSuspended, WrongTeam
+
+
+@dataclass(frozen=True)
+class TeamRef:
+    """A team as authentication knows it, so that no further query is needed to act on it."""
+
+    pk: int
+    team_id: str
+    organization_id: str
+    is_suspended: bool
+    job_ttl_s: int | None
+
+
+@dataclass(frozen=True)
+class Principal:
+    """The caller. `open` is the guide's keyless development mode, which may what an operator may."""
+
+    kind: Literal["team", "operator", "open"]
+    key_id: UUID | None = None
+    team: TeamRef | None = None
+    scopes: frozenset[str] = frozenset()
+
+    #: DRF asks every `request.user` for it.
+    is_authenticated = True
+
+    @property
+    def is_operator(self) -> bool:
+        """Whether the caller may act on every team."""
+        return self.kind != "team"
+
+    @property
+    def idempotency_scope(self) -> str:
+        """What an Idempotency-Key of this caller is unique in."""
+        return "open" if self.kind == "open" else f"{self.kind}:{self.key_id}"
+
+    def require_scope(self, scope: str) -> None:
+        """Raises OperatorRequired for a team's key, InsufficientScope for an operator's that is too narrow."""
+        if self.kind == "team":
+            raise OperatorRequired
+        if self.kind == "operator" and not self.scopes & {"all", scope}:
+            raise InsufficientScope(scope)
+
+    def require_team(self, team_id: str, *, scope: str) -> None:
+        """Raises WrongTeam for another team's key, and as require_scope for an operator's."""
+        if self.team is None:
+            self.require_scope(scope)
+        elif self.team.team_id != team_id:
+            raise WrongTeam(team_id)
+
+
+OPEN = Principal(kind="open")
+
+_FIND = """
+    SELECT k.key_hash, 'team' AS kind, k.id AS key_id, NULL::varchar[] AS scopes,
+           t.id AS team_pk, t.team_id, o.organization_id, t.job_ttl_s,
+           t.status = 'suspended' OR o.status = 'suspended' AS is_suspended
+    FROM tenancy_virtualkey k
+    JOIN tenancy_team t ON t.id = k.team_id
+    JOIN tenancy_organization o ON o.id = t.organization_id
+    WHERE k.key_hash = ANY(%(hashes)s) AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
+    UNION ALL
+    SELECT key_hash, 'operator', id, scopes, NULL, NULL, NULL, NULL, NULL
+    FROM tenancy_operatorkey
+    WHERE key_hash = ANY(%(hashes)s) AND revoked_at IS NULL
+"""
+
+
+def hash_key(key: str) -> bytes:
+    """What is stored of a key."""
+    return hashlib.sha256(key.encode()).digest()
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """The keys that came with a request; at least one of them is set."""
+
+    bearer: str | None
+    admin: str | None
+
+    @property
+    def hashes(self) -> list[bytes]:
+        """What to look up."""
+        return [hash_key(key) for key in (self.bearer, self.admin) if key is not None]
+
+
+def authenticate(credentials: Credentials) -> Principal:
+    """The caller. Raises InvalidApiKey, TeamSuspended."""
+    with connection.cursor() as cursor:
+        cursor.execute(_FIND, {"hashes": credentials.hashes})
+        names = [column.name for column in cursor.description]
+        rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    return _choose(credentials, rows)
+
+
+async def authenticate_async(credentials: Credentials) -> Principal:
+    """The same for a coroutine view. Raises also DependencyUnavailable."""
+    return _choose(credentials, await async_database.fetch_all(_FIND, {"hashes": credentials.hashes}))
+
+
+def _choose(credentials: Credentials, rows: Iterable[Mapping[str, Any]]) -> Principal:
+    """Every key that was sent must be valid; the operator's decides where both are."""
+    found = {bytes(row["key_hash"]): _principal(row) for row in rows}
+    if any(key_hash not in found for key_hash in credentials.hashes):
+        raise InvalidApiKey
+    if credentials.admin is not None:
+        principal = found[hash_key(credentials.admin)]
+        if principal.kind != "operator":
+            raise InvalidApiKey
+        return principal
+    (principal,) = found.values()
+    if principal.team is not None and principal.team.is_suspended:
+        raise TeamSuspended(principal.team.team_id)
+    return principal
+
+
+def _principal(row: Mapping[str, Any]) -> Principal:
+    if row["kind"] == "operator":
+        return Principal(kind="operator", key_id=row["key_id"], scopes=frozenset(row["scopes"]))
+    team = TeamRef(
+        pk=row["team_pk"],
+        team_id=row["team_id"],
+        organization_id=row["organization_id"],
+        is_suspended=row["is_suspended"],
+        job_ttl_s=row["job_ttl_s"],
+    )
+    return Principal(kind="team", key_id=row["key_id"], team=team)

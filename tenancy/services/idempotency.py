@@ -1,0 +1,42 @@
+"""Remembering what was answered under an Idempotency-Key (contract, "Jobs and credits")."""
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
+
+from config.foundation import encryption
+from tenancy.errors import IdempotencyKeyInFlight, IdempotencyKeyReused
+from tenancy.models import IdempotencyRecord
+
+
+def begin(*, scope: str, key: str, request_hash: bytes) -> bytes | None:
+    """Claim the key, or return the reply that is stored under it.
+
+    Must run inside the transaction that does the work: a second request with the key then waits here until
+    that transaction has ended, and finds either its reply or, after a rollback, the key free again.
+    Raises IdempotencyKeyReused, IdempotencyKeyInFlight.
+    """
+    if not connection.in_atomic_block:
+        raise transaction.TransactionManagementError("idempotency.begin must run inside a transaction")
+    _, created = IdempotencyRecord.objects.get_or_create(scope=scope, key=key, defaults={"request_hash": request_hash})
+    if created:
+        return None
+    record = IdempotencyRecord.objects.get(scope=scope, key=key)
+    if bytes(record.request_hash) != request_hash:
+        raise IdempotencyKeyReused
+    if record.reply is None:
+        raise IdempotencyKeyInFlight
+    return encryption.decrypt(bytes(record.reply))
+
+
+def finish(*, scope: str, key: str, reply: bytes) -> None:
+    """Store the answer, in the transaction that did the work."""
+    IdempotencyRecord.objects.filter(scope=scope, key=key).update(reply=encryption.encrypt(reply))
+
+
+def purge_expired() -> int:
+    """Forget what is older than settings.IDEMPOTENCY_TTL_S; returns how many records that were."""
+    horizon = timezone.now() - timedelta(seconds=settings.IDEMPOTENCY_TTL_S)
+    return IdempotencyRecord.objects.filter(created_at__lt=horizon).delete()[0]

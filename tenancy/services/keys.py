@@ -1,0 +1,100 @@
+"""Making, rotating and revoking keys. A key is returned once, by the call that makes it."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from tenancy.errors import KeyAlreadyRevoked, VirtualKeyNotFound
+from tenancy.models import OperatorKey, Team, VirtualKey
+from tenancy.queries.principals import hash_key
+
+KEY_BYTES = 32  # 256 bits
+
+
+@dataclass(frozen=True)
+class NewVirtualKey:
+    """A key's row, and for the last time the key itself."""
+
+    row: VirtualKey
+    plaintext: str
+
+
+def create_virtual_key(*, team: Team, name: str = "", replaces: VirtualKey | None = None) -> NewVirtualKey:
+    """A further key for the team; several may be valid at once."""
+    plaintext = "sk-" + secrets.token_urlsafe(KEY_BYTES)
+    row = VirtualKey.objects.create(
+        team=team, name=name, key_hash=hash_key(plaintext), last_four=plaintext[-4:], replaces=replaces
+    )
+    return NewVirtualKey(row, plaintext)
+
+
+@transaction.atomic
+def rotate_virtual_key(*, team_id: str, key_id: UUID, grace_s: int) -> NewVirtualKey:
+    """Replace a key; the old one works for `grace_s` seconds more (0: it stops at once).
+
+    Raises VirtualKeyNotFound, KeyAlreadyRevoked.
+    """
+    old = _locked(team_id, key_id)
+    now = timezone.now()
+    if old.revoked_at is not None or (old.expires_at is not None and old.expires_at <= now):
+        raise KeyAlreadyRevoked
+    if VirtualKey.objects.filter(replaces=old).exists():
+        raise KeyAlreadyRevoked
+    old.expires_at = now + timedelta(seconds=grace_s)
+    old.save(update_fields=["expires_at"])
+    return create_virtual_key(team=old.team, name=old.name, replaces=old)
+
+
+@transaction.atomic
+def revoke_virtual_key(*, team_id: str, key_id: UUID) -> VirtualKey:
+    """Stop a key at once. Revoking it again changes nothing. Raises VirtualKeyNotFound."""
+    key = _locked(team_id, key_id)
+    if key.revoked_at is None:
+        key.revoked_at = timezone.now()
+        key.save(update_fields=["revoked_at"])
+    return key
+
+
+def _locked(team_id: str, key_id: UUID) -> VirtualKey:
+    try:
+        return (
+            VirtualKey.objects.select_for_update(of=("self",), no_key=True)
+            .select_related("team")
+            .get(team__team_id=team_id, id=key_id)
+        )
+    except VirtualKey.DoesNotExist:
+        raise VirtualKeyNotFound from None
+
+
+def create_operator_key(*, name: str, scopes: list[str]) -> tuple[OperatorKey, str]:
+    """A new operator key and, for the last time, its text. Raises IntegrityError where the name is taken."""
+    plaintext = "op-" + secrets.token_urlsafe(KEY_BYTES)
+    return _store_operator_key(name, scopes, plaintext), plaintext
+
+
+@transaction.atomic
+def ensure_operator_key(*, name: str, plaintext: str) -> OperatorKey:
+    """Make `plaintext` a valid operator key with every scope, whatever was there under it or under `name`.
+
+    For installations that bring their key from outside (the OPERATOR_KEY of `make run`): safe to repeat. A
+    key of that name with another text is revoked, so that changing the variable changes the key.
+    """
+    existing = OperatorKey.objects.filter(key_hash=hash_key(plaintext)).first()
+    for stale in OperatorKey.objects.filter(Q(name=name) & ~Q(pk=existing.pk if existing else None)):
+        stale.name = f"{name} (until {timezone.now():%Y-%m-%d %H:%M:%S.%f})"
+        stale.revoked_at = stale.revoked_at or timezone.now()
+        stale.save(update_fields=["name", "revoked_at"])
+    if existing is None:
+        return _store_operator_key(name, [OperatorKey.Scope.ALL], plaintext)
+    existing.revoked_at, existing.scopes = None, [OperatorKey.Scope.ALL]
+    existing.save(update_fields=["revoked_at", "scopes"])
+    return existing
+
+
+def _store_operator_key(name: str, scopes: list[str], plaintext: str) -> OperatorKey:
+    return OperatorKey.objects.create(name=name, scopes=scopes, key_hash=hash_key(plaintext), last_four=plaintext[-4:])
