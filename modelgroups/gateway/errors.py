@@ -1,0 +1,56 @@
+"""Why an attempt failed, in our own words: a provider's text may hold its URL, a key or a model's name."""
+
+from enum import StrEnum
+
+from modelgroups.gateway.types import Usage
+
+
+class Cause(StrEnum):
+    """The stable name of a cause; `CAUSES` says the rest."""
+
+    RATE_LIMITED = "rate_limited"
+    TIMEOUT = "timeout"
+    UNREACHABLE = "unreachable"
+    PROVIDER_ERROR = "provider_error"
+    MALFORMED_ANSWER = "malformed_answer"
+    AUTHENTICATION = "authentication"
+    MODEL_NOT_FOUND = "model_not_found"
+    CONFLICT = "conflict"
+    REQUEST_REFUSED = "request_refused"
+    CONTENT_POLICY = "content_policy"
+    CONTEXT_WINDOW = "context_window"
+
+
+#: What a client reads after "LLM call failed: ".
+TEXTS = {
+    Cause.RATE_LIMITED: "Rate limit exceeded",
+    Cause.TIMEOUT: "The model did not answer in time",
+    Cause.UNREACHABLE: "The provider could not be reached",
+    Cause.PROVIDER_ERROR: "The provider had an internal error",
+    Cause.MALFORMED_ANSWER: "The provider's answer could not be read",
+    Cause.AUTHENTICATION: "The provider refused our credentials",
+    Cause.MODEL_NOT_FOUND: "The model is not available",
+    Cause.CONFLICT: "The provider was busy with a conflicting request",
+    Cause.REQUEST_REFUSED: "The provider refused the request as invalid",
+    Cause.CONTENT_POLICY: "The provider's content policy refused the request",
+    Cause.CONTEXT_WINDOW: "The request is too long for the model",
+}
+
+#: The request's own fault: another model would say the same, so no fallback (contract, "Fallbacks").
+REQUESTS_OWN_FAULT = frozenset({Cause.REQUEST_REFUSED, Cause.CONTENT_POLICY, Cause.CONTEXT_WINDOW})
+
+
+class AttemptFailed(Exception):
+    """One model did not answer usably.
+
+    `http_status` and `error_class` are for operators. `usage` is what the provider said it charged all the same.
+    """
+
+    def __init__(
+        self, cause: Cause, *, error_class: str, http_status: int | None = None, usage: Usage | None = None
+    ) -> None:
+        super().__init__(TEXTS[cause])
+        self.cause = cause
+        self.error_class = error_class
+        self.http_status = http_status
+        self.usage = usage or Usage()

@@ -1,0 +1,130 @@
+"""A model's `config`: LiteLLM's own parameter names, from an allow-list (contract, "A model's config")."""
+
+import ipaddress
+import socket
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+
+from config.foundation.errors import InvalidInput
+
+MAX_TEXT = 16_384
+
+
+def _text(value: Any) -> str | None:
+    return None if isinstance(value, str) and 0 < len(value) <= MAX_TEXT else "must be a non-empty text"
+
+
+def _number(least: float, most: float) -> Callable[[Any], str | None]:
+    def check(value: Any) -> str | None:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return None if is_number and least <= value <= most else f"must be a number from {least:g} to {most:g}"
+
+    return check
+
+
+def _whole(least: int, most: int) -> Callable[[Any], str | None]:
+    def check(value: Any) -> str | None:
+        is_whole = isinstance(value, int) and not isinstance(value, bool)
+        return None if is_whole and least <= value <= most else f"must be a whole number from {least} to {most}"
+
+    return check
+
+
+def _stop(value: Any) -> str | None:
+    texts = value if isinstance(value, list) else [value]
+    is_valid = 0 < len(texts) <= 4 and all(_text(text) is None for text in texts)
+    return None if is_valid else "must be a text or a list of up to four"
+
+
+def _headers(value: Any) -> str | None:
+    if not isinstance(value, dict) or len(value) > 32:
+        return "must be an object of at most 32 headers"
+    for name, text in value.items():
+        if not (isinstance(text, str) and name.isascii() and (name + text).isprintable()):
+            return "must map header names to printable texts"
+    return None
+
+
+def _api_base(value: Any) -> str | None:
+    if _text(value) is not None:
+        return "must be a URL"
+    try:
+        url = urlsplit(value)
+        host = url.hostname
+    except ValueError:
+        return "must be a URL"
+    if url.scheme not in {"http", "https"} or not host or url.username or url.password:
+        return "must be an http or https URL without credentials"
+    if settings.AUTH_MODE == "open" or not _is_private(host) or _is_listed(host):
+        return None
+    return "may not name a loopback or private address"
+
+
+def _is_private(host: str) -> bool:
+    """Whether the host is, or resolves to, an address that is not public. Unresolvable counts as public."""
+    try:
+        addresses = {info[4][0] for info in socket.getaddrinfo(host, None)}
+    except (OSError, UnicodeError):
+        addresses = set()
+    return any(not ipaddress.ip_address(str(address).partition("%")[0]).is_global for address in addresses)
+
+
+def _is_listed(host: str) -> bool:
+    """Whether settings.PRIVATE_API_BASES names the host, or a network that it lies in."""
+    for entry in settings.PRIVATE_API_BASES:
+        if entry == host:
+            return True
+        try:
+            if ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False):
+                return True
+        except ValueError:
+            continue  # one of the two is a name
+    return False
+
+
+#: Parameter → what is wrong with a value (None: nothing).
+ALLOWED: Mapping[str, Callable[[Any], str | None]] = {
+    "model": _text,
+    "api_base": _api_base,
+    "api_key": _text,
+    "api_version": _text,
+    "mock_response": _text,
+    "timeout": _number(0.1, 600),
+    "input_cost_per_token": _number(0, 1),
+    "output_cost_per_token": _number(0, 1),
+    "extra_headers": _headers,
+    "temperature": _number(0, 2),
+    "top_p": _number(0, 1),
+    "max_tokens": _whole(1, 10_000_000),
+    "presence_penalty": _number(-2, 2),
+    "frequency_penalty": _number(-2, 2),
+    "seed": _whole(-(2**63), 2**63 - 1),
+    "stop": _stop,
+}
+
+#: Those of them that are defaults of the request, which a call's own parameters override.
+SAMPLING = frozenset({"temperature", "top_p", "max_tokens", "presence_penalty", "frequency_penalty", "seed", "stop"})
+
+
+def check_config(config: Mapping[str, Any], *, field: str) -> None:
+    """Raises InvalidInput that names the first parameter that is not allowed, or whose value is not."""
+    for name, value in config.items():
+        if name not in ALLOWED:
+            raise InvalidInput(f"unknown parameter '{name}'", field=f"{field}.{name}", error_code="unknown_parameter")
+        problem = ALLOWED[name](value)
+        if problem is not None:
+            raise InvalidInput(problem, field=f"{field}.{name}")
+    if ("input_cost_per_token" in config) != ("output_cost_per_token" in config):
+        raise InvalidInput("input_cost_per_token and output_cost_per_token go together", field=field)
+
+
+def own_price(config: Mapping[str, Any]) -> tuple[Decimal, Decimal] | None:
+    """The operator's price per input and output token in USD, None where there is none."""
+    if "input_cost_per_token" not in config:
+        return None
+    # str() first: the shortest digits that a JSON number was written with, not its binary expansion.
+    return Decimal(str(config["input_cost_per_token"])), Decimal(str(config["output_cost_per_token"]))

@@ -1,0 +1,141 @@
+"""Asking a model through LiteLLM's SDK. Import this module in workers only, and lazily."""
+
+import os
+
+# Before litellm is imported, which reads them then. No price list over the network, no log of prompts, and
+# room for as many connections as there are calls in flight.
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+os.environ.setdefault("LITELLM_LOG", "ERROR")
+os.environ.setdefault("AIOHTTP_CONNECTOR_LIMIT", "5000")
+os.environ.setdefault("AIOHTTP_CONNECTOR_LIMIT_PER_HOST", "5000")
+
+import asyncio
+import logging
+from decimal import Decimal
+from typing import Any
+
+import litellm
+
+from modelgroups.gateway.errors import AttemptFailed, Cause
+from modelgroups.gateway.parameters import SAMPLING, own_price
+from modelgroups.gateway.types import ChatAnswer, ChatRequest, Target, Usage
+
+logger = logging.getLogger(__name__)
+
+litellm.telemetry = False
+litellm.suppress_debug_info = True
+litellm.drop_params = True
+litellm.callbacks = []
+litellm.num_retries = 0
+
+#: First match wins: LiteLLM's classes of 400s derive from each other.
+_CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
+    (litellm.ContextWindowExceededError, Cause.CONTEXT_WINDOW),
+    (litellm.ContentPolicyViolationError, Cause.CONTENT_POLICY),
+    (litellm.RateLimitError, Cause.RATE_LIMITED),
+    (litellm.Timeout, Cause.TIMEOUT),
+    (litellm.AuthenticationError, Cause.AUTHENTICATION),
+    (litellm.NotFoundError, Cause.MODEL_NOT_FOUND),
+    (litellm.APIConnectionError, Cause.UNREACHABLE),
+    (litellm.APIResponseValidationError, Cause.MALFORMED_ANSWER),
+    (litellm.JSONSchemaValidationError, Cause.MALFORMED_ANSWER),
+)
+_CAUSES_BY_STATUS = {
+    401: Cause.AUTHENTICATION,
+    403: Cause.AUTHENTICATION,
+    404: Cause.MODEL_NOT_FOUND,
+    408: Cause.TIMEOUT,
+    409: Cause.CONFLICT,
+    429: Cause.RATE_LIMITED,
+}
+
+
+async def chat(target: Target, request: ChatRequest, *, timeout_s: float) -> ChatAnswer:
+    """Ask one model once. Raises AttemptFailed; no other exception means a bug of ours."""
+    defaults = {name: value for name, value in target.config.items() if name in SAMPLING}
+    connection = {
+        name: target.config[name]
+        for name in ("api_base", "api_version", "extra_headers", "mock_response")
+        if name in target.config
+    }
+    try:
+        async with asyncio.timeout(timeout_s):
+            response = await litellm.acompletion(
+                model=target.config.get("model", target.model_name),
+                messages=request.messages,
+                api_key=target.api_key,
+                timeout=timeout_s,
+                num_retries=0,
+                max_retries=0,
+                **{**defaults, **connection, **request.parameters},
+            )
+    except TimeoutError as error:
+        raise AttemptFailed(Cause.TIMEOUT, error_class="Timeout") from error
+    except Exception as error:
+        raise _translate(error) from error
+    return _read(response, target)
+
+
+def _translate(error: Exception) -> AttemptFailed:
+    status = getattr(error, "status_code", None)
+    status = status if isinstance(status, int) else None
+    for error_type, cause in _CAUSES:
+        if isinstance(error, error_type):
+            break
+    else:
+        cause = _cause_of_status(status)
+    return AttemptFailed(cause, error_class=type(error).__name__, http_status=status)
+
+
+def _cause_of_status(status: int | None) -> Cause:
+    if status is None:
+        # LiteLLM raises plain Python errors where it stumbles over an answer's shape.
+        return Cause.MALFORMED_ANSWER
+    if status in _CAUSES_BY_STATUS:
+        return _CAUSES_BY_STATUS[status]
+    return Cause.REQUEST_REFUSED if 400 <= status < 500 else Cause.PROVIDER_ERROR
+
+
+def _read(response: Any, target: Target) -> ChatAnswer:
+    """LiteLLM's answer as ours. An answer without a choice is none, though it may have cost."""
+    usage = _usage(response, target)
+    choices = getattr(response, "choices", None)
+    message = getattr(choices[0], "message", None) if choices else None
+    if message is None:
+        raise AttemptFailed(Cause.MALFORMED_ANSWER, error_class="EmptyAnswer", usage=usage)
+    content = getattr(message, "content", None)
+    return ChatAnswer(
+        content=content if content is None else str(content),
+        finish_reason=getattr(choices[0], "finish_reason", None),
+        usage=usage,
+    )
+
+
+def _usage(response: Any, target: Target) -> Usage:
+    reported = getattr(response, "usage", None)
+    prompt_tokens = int(getattr(reported, "prompt_tokens", 0) or 0)
+    completion_tokens = int(getattr(reported, "completion_tokens", 0) or 0)
+    price = own_price(target.config)
+    if price is not None:
+        cost_usd: Decimal | None = prompt_tokens * price[0] + completion_tokens * price[1]
+    else:
+        cost_usd = _cost_by_price_map(response, target, prompt_tokens, completion_tokens)
+    return Usage(prompt_tokens, completion_tokens, cost_usd)
+
+
+def _cost_by_price_map(response: Any, target: Target, prompt_tokens: int, completion_tokens: int) -> Decimal | None:
+    """LiteLLM's own figure: it knows cached tokens, tiers and the model that really answered."""
+    reported = (getattr(response, "_hidden_params", None) or {}).get("response_cost")
+    if reported is None:
+        try:
+            reported = sum(
+                litellm.cost_per_token(
+                    model=target.config.get("model", target.model_name),
+                    prompt_tokens=prompt_tokens,
+                    completion_tokens=completion_tokens,
+                )
+            )
+        except Exception:
+            logger.error("no cost for an answer of %s: counted as unknown", target.model_name)
+            return None
+    return Decimal(str(reported))

@@ -1,0 +1,41 @@
+"""What goes into the gateway and what comes out: no type of LiteLLM's leaves it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Target:
+    """One model to ask, as its group describes it."""
+
+    model_name: str
+    config: Mapping[str, Any]
+    api_key: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """What the client asked: messages, and sampling parameters by LiteLLM's names."""
+
+    messages: list[dict[str, Any]] = field(repr=False)
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens and their cost. `cost_usd` is None where it could not be computed: unknown is not zero."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: Decimal | None = Decimal(0)
+
+
+@dataclass(frozen=True)
+class ChatAnswer:
+    """A model's answer, with no trace of which model it was."""
+
+    content: str | None = field(repr=False)
+    finish_reason: str | None
+    usage: Usage

@@ -1,0 +1,7 @@
+"""One model per file."""
+
+from modelgroups.models.group_assignment import GroupAssignment
+from modelgroups.models.group_model import GroupModel
+from modelgroups.models.model_group import ModelGroup
+
+__all__ = ["GroupAssignment", "GroupModel", "ModelGroup"]
