@@ -1,0 +1,60 @@
+"""Reads of balances and ledgers."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from django.conf import settings
+from django.db.models import QuerySet
+
+from billing.models import CreditAccount, LedgerEntry
+from modelgroups.queries import allowed_models, group_names_by_team
+from tenancy.models import Team
+
+
+@dataclass(frozen=True)
+class TeamOverview:
+    """A team with its credits and groups, as `GET /api/teams/{team_id}` shows it."""
+
+    team: Team
+    account: CreditAccount
+    model_groups: list[str]
+    allowed_models: list[str] | None = None
+
+
+def account_of(team_pk: int) -> CreditAccount:
+    """A team's account; every team has one."""
+    return CreditAccount.objects.get(pk=team_pk)
+
+
+def entries_of(team_pk: int) -> QuerySet[LedgerEntry]:
+    """A team's ledger, newest first."""
+    return LedgerEntry.objects.filter(account_id=team_pk).order_by("-sequence")
+
+
+def budget_usd(account: CreditAccount) -> Decimal:
+    """What the team may spend at providers: credits allocated × the price of one (contract, "Money")."""
+    return account.allocated * Decimal(settings.CREDIT_PRICE_USD)
+
+
+def overview(team: Team) -> TeamOverview:
+    """One team, with the models that its groups allow."""
+    (found,) = overviews([team])
+    return TeamOverview(found.team, found.account, found.model_groups, allowed_models(team.pk))
+
+
+def overviews(teams: Iterable[Team]) -> list[TeamOverview]:
+    """Several teams, in a fixed number of queries."""
+    teams = list(teams)
+    accounts = CreditAccount.objects.in_bulk([team.pk for team in teams])
+    names = group_names_by_team([team.pk for team in teams])
+    return [TeamOverview(team, accounts[team.pk], names[team.pk]) for team in teams]
+
+
+def teams_of_organization(organization_pk: int) -> QuerySet[Team]:
+    """An organization's teams, newest first."""
+    return (
+        Team.objects.filter(organization_id=organization_pk)
+        .select_related("organization")
+        .order_by("-created_at", "-id")
+    )
