@@ -1,0 +1,111 @@
+"""From rows to the API's shapes. Plain functions: DRF's field machinery costs ten times as much on long lists."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from billing.models import CreditHold
+from jobs.models import Call
+from jobs.queries.completion import Completion, is_part_of_completion
+from jobs.queries.usage import Totals, Usage
+
+
+def completion_body(completion: Completion) -> dict[str, Any]:
+    """CompletionOut: the same whenever it is asked for."""
+    return {
+        "job_id": completion.job_id,
+        "status": completion.status,
+        "completed_at": completion.completed_at,
+        "costs": {
+            "total_calls": len(completion.calls),
+            "successful_calls": completion.successful_calls,
+            "failed_calls": completion.failed_calls,
+            "superseded_calls": completion.superseded_calls,
+            "running_calls": completion.running_calls,
+            "total_tokens": completion.total_tokens,
+            "total_cost_usd": completion.total_cost_usd,
+            "avg_latency_ms": completion.avg_latency_ms,
+            "credit_applied": completion.credit_applied,
+            "credits_remaining": completion.credits_remaining,
+        },
+        "calls": [_completed_call(call) for call in completion.calls],
+    }
+
+
+def _completed_call(call: Call) -> dict[str, Any]:
+    had_ended = is_part_of_completion(call)
+    return {
+        "call_id": call.id,
+        "purpose": call.purpose or None,
+        "model_group": call.model_group,
+        "tokens": call.tokens if had_ended else 0,
+        "latency_ms": call.latency_ms if had_ended else None,
+        "error": (call.error or None) if had_ended else "The call was still running when the job ended",
+    }
+
+
+def job_summary(job: Any) -> dict[str, Any]:
+    """JobSummaryOut of a job with hold and cost columns."""
+    return {
+        "job_id": job.id,
+        "team_id": job.team.team_id,
+        "user_id": job.user_id or None,
+        "job_type": job.job_type,
+        "status": job.status,
+        "metadata": job.metadata,
+        "error_message": job.error_message or None,
+        "created_at": job.created_at,
+        "started_at": job.started_at,
+        "completed_at": job.ended_at,
+        "total_cost_usd": job.total_cost_usd,
+        "credit_applied": job.hold_state == CreditHold.State.CAPTURED,
+    }
+
+
+def job_body(job: Any, calls: list[Call]) -> dict[str, Any]:
+    """JobOut: everything, late calls included."""
+    return {
+        **job_summary(job),
+        "total_tokens": sum(call.tokens for call in calls),
+        "calls": [_call(call) for call in calls],
+    }
+
+
+def _call(call: Call) -> dict[str, Any]:
+    return {
+        "call_id": call.id,
+        "purpose": call.purpose or None,
+        "model_group": call.model_group,
+        "state": call.state,
+        "tokens": call.tokens,
+        "cost_usd": call.cost_usd,
+        "latency_ms": call.latency_ms,
+        "error": call.error or None,
+        "retry_of": call.retry_of_id,
+        "created_at": call.created_at,
+        "ended_at": call.ended_at,
+    }
+
+
+def usage_summary(usage: Usage) -> dict[str, Any]:
+    """UsageSummaryOut."""
+    return {**totals_body(usage.summary), "credits_used": usage.credits_used}
+
+
+def totals_body(totals: Totals) -> dict[str, Any]:
+    """TotalsOut."""
+    return {
+        "total_jobs": totals.total_jobs,
+        "successful_jobs": totals.successful_jobs,
+        "failed_jobs": totals.failed_jobs,
+        "total_cost_usd": totals.total_cost_usd,
+        "total_tokens": totals.total_tokens,
+        "avg_cost_per_job": totals.avg_cost_per_job,
+    }
+
+
+def job_types_body(job_types: Mapping[str, Totals]) -> dict[str, Any]:
+    """JobTypeUsageOut by job type, in alphabetical order."""
+    return {
+        name: {"count": totals.total_jobs, "cost_usd": totals.total_cost_usd}
+        for name, totals in sorted(job_types.items())
+    }

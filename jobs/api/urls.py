@@ -1,0 +1,15 @@
+"""Paths of jobs and usage."""
+
+from django.urls import path
+
+from jobs.api import calls, views
+
+urlpatterns = [
+    path("jobs/create", views.JobCreateView.as_view()),
+    path("jobs/<str:job_id>", views.JobView.as_view()),
+    path("jobs/<str:job_id>/llm-call", calls.llm_call),
+    path("jobs/<str:job_id>/complete", views.JobCompleteView.as_view()),
+    path("teams/<str:team_id>/jobs", views.TeamJobsView.as_view()),
+    path("teams/<str:team_id>/usage", views.TeamUsageView.as_view()),
+    path("organizations/<str:organization_id>/usage", views.OrganizationUsageView.as_view()),
+]

@@ -1,0 +1,94 @@
+"""A Celery worker pool that runs `async def` tasks as coroutines on one event loop.
+
+An LLM call is seconds of waiting, so thousands must share a process; threads and greenlets cost three to nine
+times as much there (docs/adr/0003). Start it with CELERY_CUSTOM_WORKER_POOL=jobs.callpath.pool:AsyncioPool and
+`-P custom`. It runs no Celery signals, retries or results for its tasks: a call's record in the database is what
+recovery works from.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from threading import Thread
+from typing import Any
+
+from celery.concurrency.base import BasePool
+from kombu.serialization import loads
+
+logger = logging.getLogger(__name__)
+
+#: How long a warm shutdown waits for calls in flight.
+SHUTDOWN_GRACE_S = 130
+
+
+class AsyncioPool(BasePool):
+    """`limit` coroutines at most run at once; messages are acknowledged as they arrive."""
+
+    body_can_be_buffer = True
+    signal_safe = False
+
+    def on_start(self) -> None:
+        """Start the loop's thread and what the tasks need on it."""
+        # Here, not above: it imports litellm, which takes seconds, and Celery imports this module early.
+        from jobs.callpath import runner
+
+        self.loop = asyncio.new_event_loop()
+        self.thread = Thread(target=self.loop.run_forever, name="calls", daemon=True)
+        self.thread.start()
+        self.in_flight: set[Future[None]] = set()
+        self.runner = self._submit(_make(runner.Runner)).result(timeout=30)
+        self.slots = asyncio.Semaphore(self.limit)
+
+    def on_stop(self) -> None:
+        """Let calls in flight end, then stop the loop."""
+        if self.in_flight:
+            logger.info("waiting for %d calls in flight", len(self.in_flight))
+            wait(list(self.in_flight), timeout=SHUTDOWN_GRACE_S)
+        self._submit(self.runner.close()).result(timeout=30)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(timeout=5)
+
+    on_terminate = on_stop
+
+    def on_apply(
+        self,
+        target: Callable[..., Any],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        callback: Callable[..., Any] | None = None,
+        accept_callback: Callable[..., Any] | None = None,
+        **_: Any,
+    ) -> None:
+        """Run a task's coroutine. Celery calls this in its own thread, with what its tracer would need."""
+        task_name, _task_id, _request, body, content_type, content_encoding = args
+        accepted_at = time.monotonic()
+        if accept_callback is not None:
+            accept_callback(os.getpid(), accepted_at)
+        _positional, keywords, _embedded = loads(body, content_type, content_encoding, accept={"application/json"})
+        future = self._submit(self._run(task_name, keywords))
+        self.in_flight.add(future)
+
+        def done(future: Future[None]) -> None:
+            self.in_flight.discard(future)
+            if callback is not None:
+                callback((0, None, time.monotonic() - accepted_at))
+
+        future.add_done_callback(done)
+
+    async def _run(self, task_name: str, keywords: dict[str, Any]) -> None:
+        async with self.slots:
+            try:
+                await self.app.tasks[task_name].run(self.runner, **keywords)
+            except Exception:
+                logger.exception("task %s failed", task_name)
+
+    def _submit(self, coroutine: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+
+
+async def _make(factory: Callable[[], Any]) -> Any:
+    """Call a factory that needs a running loop."""
+    return factory()

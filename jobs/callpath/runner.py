@@ -1,0 +1,252 @@
+"""The worker's side of a call: claim it, try the group's models in order, record the outcome, reply."""
+
+import asyncio
+import json
+import logging
+import os
+import socket
+import time
+import uuid
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+
+from config.foundation import async_database, encryption
+from config.foundation.errors import DependencyUnavailable
+from jobs.callpath import idempotency as idempotency_keys
+from jobs.callpath.replies import Reply, ReplySender
+from jobs.callpath.statements import CLAIM_CALL, HEARTBEAT, LEAVE, RECORD_OUTCOME
+from jobs.errors import Failure, failure_text
+from modelgroups.gateway import sdk
+from modelgroups.gateway.errors import REQUESTS_OWN_FAULT, AttemptFailed
+from modelgroups.gateway.types import ChatAnswer, ChatRequest, Target
+
+logger = logging.getLogger(__name__)
+
+#: How often, and how long apart, recording an outcome is tried while the database is away.
+RECORD_TRIES = 30
+RECORD_PAUSE_S = 1.0
+
+
+@dataclass(frozen=True)
+class AttemptRecord:
+    """One row of jobs_attempt."""
+
+    sequence: int
+    model_name: str
+    outcome: str
+    latency_ms: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: Decimal | None
+    started_at: datetime
+    cause: str = ""
+    error_class: str = ""
+    http_status: int | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a call ended: with an answer, or with the cause of its failure."""
+
+    attempts: list[AttemptRecord]
+    answer: ChatAnswer | None = None
+    cause: str = ""
+
+    @property
+    def state(self) -> str:
+        """The call's final state."""
+        return "succeeded" if self.answer is not None else "failed"
+
+
+class Runner:
+    """Runs the calls of one worker process, all on one event loop."""
+
+    def __init__(self) -> None:
+        self.worker_id = uuid.uuid4()
+        self._replies = ReplySender()
+        self._heartbeat = asyncio.create_task(self._beat())
+
+    async def close(self) -> None:
+        """Say good-bye: replies out, heartbeat gone, so that nobody waits for it to grow old."""
+        self._heartbeat.cancel()
+        await asyncio.gather(self._heartbeat, return_exceptions=True)
+        await self._replies.close()
+        try:
+            await async_database.fetch_all(LEAVE, {"worker_id": self.worker_id})
+        except DependencyUnavailable:
+            logger.warning("the database was away when this worker left")
+        await async_database.close()
+
+    async def run(
+        self,
+        *,
+        call_id: str,
+        messages: list[dict[str, Any]],
+        parameters: dict[str, Any],
+        reply_to: str,
+        idempotency: dict[str, str] | None = None,
+    ) -> None:
+        """Run one call to its end. A call that is not to be had (any more) is left alone."""
+        claimed = await async_database.fetch_all(CLAIM_CALL, {"call_id": UUID(call_id), "worker_id": self.worker_id})
+        if not claimed:
+            logger.info("call %s was not to be claimed", call_id)
+            return
+        started = time.monotonic()
+        try:
+            outcome = await try_in_order(
+                targets(claimed),
+                ChatRequest(messages=messages, parameters=parameters),
+                deadline=started + claimed[0]["remaining_s"],
+            )
+        except Exception:
+            logger.exception("call %s stumbled over a bug", call_id)
+            outcome = Outcome(attempts=[], cause=Failure.INTERNAL)
+        latency_ms = _milliseconds_since(started)
+        await self._record(UUID(call_id), outcome, latency_ms)
+        reply = _reply(UUID(call_id), outcome, latency_ms)
+        if idempotency is not None:
+            await self._keep(idempotency_keys.CallKey(**idempotency), reply)
+        self._replies.send(reply_to, reply)
+
+    async def _keep(self, key: idempotency_keys.CallKey, reply: Reply) -> None:
+        """Store an answer under its Idempotency-Key, or give the key back."""
+        try:
+            if reply.state == "succeeded":
+                await idempotency_keys.store(key, reply.encode())
+            else:
+                await idempotency_keys.give_back(key)
+        except DependencyUnavailable:
+            # The outcome is on record; only a replay of the answer is lost.
+            logger.warning("the reply of call %s could not be stored for replay", reply.call_id)
+
+    async def _record(self, call_id: UUID, outcome: Outcome, latency_ms: int) -> None:
+        """Write the outcome down, however long the database is away: what was spent must not be forgotten."""
+        for _ in range(RECORD_TRIES):
+            try:
+                await async_database.fetch_one(RECORD_OUTCOME, outcome_parameters(call_id, outcome, latency_ms))
+                return
+            except DependencyUnavailable:
+                logger.warning("the outcome of call %s waits for the database", call_id)
+                await asyncio.sleep(RECORD_PAUSE_S)
+        logger.error("the outcome of call %s is lost: %s", call_id, outcome.attempts)
+
+    async def _beat(self) -> None:
+        name = f"{socket.gethostname()}:{os.getpid()}"
+        while True:
+            try:
+                await async_database.fetch_all(HEARTBEAT, {"worker_id": self.worker_id, "name": name})
+            except DependencyUnavailable:
+                logger.warning("no heartbeat: the database is away")
+            except Exception:
+                logger.exception("no heartbeat")
+            await asyncio.sleep(settings.WORKER_HEARTBEAT_S)
+
+
+def targets(rows: list[async_database.Row]) -> list[Target]:
+    """The group's models in the order in which they are tried; none where the group has none."""
+    return [
+        Target(
+            model_name=row["model_name"],
+            config=row["config"],
+            api_key=None if row["api_key_encrypted"] is None else encryption.decrypt(row["api_key_encrypted"]).decode(),
+        )
+        for row in rows
+        if row["model_name"] is not None
+    ]
+
+
+async def try_in_order(models: list[Target], request: ChatRequest, *, deadline: float) -> Outcome:
+    """Ask one model after the other until one answers (contract, "Fallbacks").
+
+    `deadline` is a time.monotonic(). An error that is the request's own ends the call at once.
+    """
+    attempts: list[AttemptRecord] = []
+    cause: str = Failure.NO_MODELS
+    for sequence, target in enumerate(models, start=1):
+        remaining_s = deadline - time.monotonic()
+        if remaining_s <= 0:
+            cause = Failure.DEADLINE
+            break
+        timeout_s = min(float(target.config.get("timeout", settings.ATTEMPT_TIMEOUT_S)), remaining_s)
+        attempt, answer = await ask(target, request, sequence=sequence, timeout_s=timeout_s)
+        attempts.append(attempt)
+        if answer is not None:
+            return Outcome(attempts=attempts, answer=answer)
+        cause = attempt.cause
+        if cause in REQUESTS_OWN_FAULT:
+            break
+    return Outcome(attempts=attempts, cause=cause)
+
+
+async def ask(
+    target: Target, request: ChatRequest, *, sequence: int, timeout_s: float
+) -> tuple[AttemptRecord, ChatAnswer | None]:
+    """One attempt: its record, and the answer if there was one."""
+    started_at, started = datetime.now(UTC), time.monotonic()
+    answer, failed = None, None
+    try:
+        answer = await sdk.chat(target, request, timeout_s=timeout_s)
+        usage = answer.usage
+    except AttemptFailed as error:
+        failed, usage = error, error.usage
+    record = AttemptRecord(
+        sequence=sequence,
+        model_name=target.model_name,
+        outcome="failed" if failed else "succeeded",
+        latency_ms=_milliseconds_since(started),
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        cost_usd=usage.cost_usd,
+        started_at=started_at,
+        cause=failed.cause if failed else "",
+        error_class=failed.error_class if failed else "",
+        http_status=failed.http_status if failed else None,
+    )
+    return record, answer
+
+
+def outcome_parameters(call_id: UUID, outcome: Outcome, latency_ms: int) -> dict[str, Any]:
+    """The parameters of RECORD_OUTCOME. Cost and tokens are sums over all attempts."""
+    attempts = [
+        {**asdict(attempt), "cost_usd": _text(attempt.cost_usd), "started_at": attempt.started_at.isoformat()}
+        for attempt in outcome.attempts
+    ]
+    return {
+        "call_id": call_id,
+        "attempts": json.dumps(attempts),
+        "state": outcome.state,
+        "cause": outcome.cause,
+        "error": failure_text(outcome.cause) if outcome.answer is None else "",
+        "latency_ms": latency_ms,
+        "finish_reason": (outcome.answer.finish_reason or "") if outcome.answer else "",
+        "prompt_tokens": sum(attempt.prompt_tokens for attempt in outcome.attempts),
+        "completion_tokens": sum(attempt.completion_tokens for attempt in outcome.attempts),
+        "cost_usd": sum((attempt.cost_usd or Decimal(0) for attempt in outcome.attempts), Decimal(0)),
+    }
+
+
+def _text(cost_usd: Decimal | None) -> str | None:
+    return None if cost_usd is None else format(cost_usd, "f")
+
+
+def _reply(call_id: UUID, outcome: Outcome, latency_ms: int) -> Reply:
+    answer = outcome.answer
+    if answer is None:
+        return Reply(call_id=call_id, state="failed", cause=outcome.cause, latency_ms=latency_ms)
+    return Reply(
+        call_id=call_id,
+        state="succeeded",
+        content=answer.content,
+        finish_reason=answer.finish_reason,
+        tokens=sum(attempt.prompt_tokens + attempt.completion_tokens for attempt in outcome.attempts),
+        latency_ms=latency_ms,
+    )
+
+
+def _milliseconds_since(started: float) -> int:
+    return round((time.monotonic() - started) * 1000)

@@ -1,0 +1,117 @@
+"""The hot path's SQL. Each is one statement, in a transaction of its own, because each round trip counts.
+
+They are SQL and not ORM for two reasons: an asyncio worker with a thousand calls in flight cannot give each a
+Django connection, and each of them would be three to five ORM statements.
+"""
+
+#: Check job, access and retry, and insert the call, moving its job to in_progress. The job's row is locked
+#: first: a job that is being ended at the same moment is seen either open (then its end sees this call) or ended.
+#: Always returns one row; `call_id` is null where the call was refused, and the other columns say why.
+ADMIT_CALL = """
+    WITH job AS (
+        SELECT id, status FROM jobs_job
+        WHERE id = %(job_id)s AND team_id = %(team_pk)s
+        FOR NO KEY UPDATE
+    ),
+    usable_group AS (
+        SELECT g.id FROM modelgroups_modelgroup g
+        JOIN modelgroups_groupassignment a ON a.group_id = g.id AND a.team_id = %(team_pk)s
+        WHERE g.group_name = %(model_group)s AND g.status = 'active'
+    ),
+    retried AS (
+        SELECT c.state, EXISTS (SELECT FROM jobs_call r WHERE r.retry_of_id = c.id) AS is_retried FROM jobs_call c
+        WHERE c.id = %(retry_of)s AND c.job_id = %(job_id)s
+    ),
+    admitted AS (
+        INSERT INTO jobs_call
+            (id, job_id, group_id, model_group, purpose, retry_of_id, state, cause, error, is_late, prompt_tokens,
+             completion_tokens, cost_usd, finish_reason, created_at, deadline_at)
+        SELECT %(call_id)s, job.id, usable_group.id, %(model_group)s, %(purpose)s, %(retry_of)s, 'queued', '', '',
+             false, 0, 0, 0, '', clock_timestamp(), clock_timestamp() + %(deadline)s
+        FROM job, usable_group
+        WHERE job.status IN ('pending', 'in_progress')
+            AND (%(retry_of)s::uuid IS NULL
+                 OR EXISTS (SELECT FROM retried WHERE state = 'failed' AND NOT is_retried))
+        RETURNING id
+    ),
+    started AS (
+        UPDATE jobs_job SET status = 'in_progress', started_at = now()
+        FROM admitted
+        WHERE jobs_job.id = %(job_id)s AND jobs_job.status = 'pending'
+    )
+    SELECT
+        (SELECT id FROM admitted) AS call_id,
+        (SELECT status FROM job) AS job_status,
+        (SELECT id FROM usable_group) AS group_id,
+        (SELECT state FROM retried) AS retried_state,
+        (SELECT is_retried FROM retried) AS is_retried
+"""
+
+#: A call that could not be handed to the broker was never dispatched, so no record of it stays
+#: (contract, "Jobs and credits"). Returns no row where a worker has taken it after all.
+WITHDRAW_CALL = """
+    DELETE FROM jobs_call WHERE id = %(call_id)s AND state = 'queued' RETURNING id
+"""
+
+#: Take a queued call, and read the group's models with it. No row: somebody else has it (a message delivered
+#: twice), or it was withdrawn or swept. A group without models gives one row with nulls.
+CLAIM_CALL = """
+    WITH claimed AS (
+        UPDATE jobs_call SET state = 'running', worker_id = %(worker_id)s, started_at = clock_timestamp()
+        WHERE id = %(call_id)s AND state = 'queued'
+        RETURNING group_id, EXTRACT(EPOCH FROM deadline_at - clock_timestamp())::float8 AS remaining_s
+    )
+    SELECT claimed.remaining_s, m.model_name, m.config, m.api_key_encrypted
+    FROM claimed
+    LEFT JOIN modelgroups_groupmodel m ON m.group_id = claimed.group_id
+    ORDER BY m.priority, m.position
+"""
+
+#: Record the attempts and how the call ended. The job's row is share-locked first, so that `is_late` and the
+#: job's end agree on who came first. A call that the sweeper has ended meanwhile keeps that state, but gains
+#: the attempts, tokens and cost: what was spent is always on record.
+RECORD_OUTCOME = """
+    WITH job AS (
+        SELECT j.id, j.status IN ('completed', 'failed') AS has_ended
+        FROM jobs_job j JOIN jobs_call c ON c.job_id = j.id
+        WHERE c.id = %(call_id)s
+        FOR SHARE OF j
+    ),
+    attempt AS (
+        INSERT INTO jobs_attempt
+            (call_id, sequence, model_name, outcome, cause, error_class, http_status, latency_ms, prompt_tokens,
+             completion_tokens, cost_usd, started_at)
+        SELECT %(call_id)s, sequence, model_name, outcome, cause, error_class, http_status, latency_ms,
+             prompt_tokens, completion_tokens, cost_usd, started_at
+        FROM jsonb_to_recordset(%(attempts)s::jsonb) AS a
+            (sequence smallint, model_name text, outcome text, cause text, error_class text, http_status smallint,
+             latency_ms integer, prompt_tokens bigint, completion_tokens bigint, cost_usd numeric,
+             started_at timestamptz)
+    )
+    UPDATE jobs_call c
+    SET state = CASE WHEN c.state = 'running' THEN %(state)s ELSE c.state END,
+        cause = CASE WHEN c.state = 'running' THEN %(cause)s ELSE c.cause END,
+        error = CASE WHEN c.state = 'running' THEN %(error)s ELSE c.error END,
+        ended_at = CASE WHEN c.state = 'running' THEN clock_timestamp() ELSE c.ended_at END,
+        latency_ms = CASE WHEN c.state = 'running' THEN %(latency_ms)s ELSE c.latency_ms END,
+        is_late = c.is_late OR job.has_ended,
+        finish_reason = %(finish_reason)s,
+        prompt_tokens = c.prompt_tokens + %(prompt_tokens)s,
+        completion_tokens = c.completion_tokens + %(completion_tokens)s,
+        cost_usd = c.cost_usd + %(cost_usd)s
+    FROM job
+    WHERE c.id = %(call_id)s
+    RETURNING c.state
+"""
+
+#: Which of these calls have ended: the look that covers a lost reply.
+ENDED_CALLS = """
+    SELECT id, state, cause FROM jobs_call WHERE id = ANY(%(call_ids)s) AND state IN ('succeeded', 'failed')
+"""
+
+HEARTBEAT = """
+    INSERT INTO jobs_callworker (id, name, started_at, heartbeat_at) VALUES (%(worker_id)s, %(name)s, now(), now())
+    ON CONFLICT (id) DO UPDATE SET heartbeat_at = now()
+"""
+
+LEAVE = "DELETE FROM jobs_callworker WHERE id = %(worker_id)s"

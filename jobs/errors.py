@@ -1,0 +1,106 @@
+"""Refusals and failures of jobs and calls. The texts are the guide's where it prints one."""
+
+from enum import StrEnum
+from uuid import UUID
+
+from config.foundation.errors import DomainError
+from modelgroups.gateway.errors import REQUESTS_OWN_FAULT, TEXTS, Cause
+from tenancy.errors import NotFound
+
+
+class JobNotFound(NotFound):
+    """No such job, or another team's: the answers are the same."""
+
+    def __init__(self) -> None:
+        super().__init__("Job not found")
+
+
+class CallNotFound(NotFound):
+    """The job has no such call."""
+
+    def __init__(self, call_id: UUID) -> None:
+        super().__init__(f"Call '{call_id}' not found in this job")
+
+
+class JobAlreadyEnded(DomainError):
+    """The job's state is final and contradicts what was asked."""
+
+    code = "job_already_ended"
+
+    def __init__(self, status: str, wanted: str) -> None:
+        super().__init__(f"Job is already {status}; {wanted}")
+
+
+class CallInProgress(DomainError):
+    """A job cannot complete while one of its calls is running."""
+
+    code = "call_in_progress"
+    retry_after_s = 1
+
+    def __init__(self, count: int) -> None:
+        super().__init__(f"Job is in_progress: {count} call(s) still running")
+
+
+class NotRetryable(DomainError):
+    """`retry_of` names a call that did not fail, or that has been retried already."""
+
+    code = "not_retryable"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"retry_of: {reason}")
+
+
+class Failure(StrEnum):
+    """Why a call failed that no model is to blame for; `gateway.errors.Cause` has the others."""
+
+    INTERRUPTED = "interrupted"
+    NOT_STARTED = "not_started"
+    DEADLINE = "deadline"
+    NO_MODELS = "no_models"
+    INTERNAL = "internal"
+
+
+_FAILURE_TEXTS = {
+    Failure.INTERRUPTED: "The call was interrupted",
+    Failure.NOT_STARTED: "The call could not be started in time",
+    Failure.DEADLINE: "The call did not end in time",
+    Failure.NO_MODELS: "The model group has no models",
+    Failure.INTERNAL: "An internal error",
+}
+
+
+def failure_text(cause: str) -> str:
+    """What a client reads: the guide's prefix and the cause in our own words."""
+    words = TEXTS[Cause(cause)] if cause in Cause else _FAILURE_TEXTS[Failure(cause)]
+    return f"LLM call failed: {words}"
+
+
+class LLMCallFailed(DomainError):
+    """Every model of the group failed, or the call was cut short. The call is on record as failed."""
+
+    code = "llm_call_failed"
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(failure_text(cause))
+        self.cause = cause
+
+
+class LLMRequestRefused(LLMCallFailed):
+    """The request itself was at fault, so no fallback was tried. The call is on record as failed."""
+
+    code = "llm_request_refused"
+
+
+def call_failed(cause: str) -> LLMCallFailed:
+    """The error for a failed call's cause."""
+    return LLMRequestRefused(cause) if cause in REQUESTS_OWN_FAULT else LLMCallFailed(cause)
+
+
+class AnswerLost(DomainError):
+    """The call ended, but its answer was lost on the way; the call's record says how it ended."""
+
+    code = "answer_lost"
+    retry_after_s = 1
+
+    def __init__(self) -> None:
+        super().__init__("Service temporarily unavailable: the answer was lost on the way")

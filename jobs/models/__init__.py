@@ -1,0 +1,8 @@
+"""One model per file."""
+
+from jobs.models.attempt import Attempt
+from jobs.models.call import Call
+from jobs.models.call_worker import CallWorker
+from jobs.models.job import Job
+
+__all__ = ["Attempt", "Call", "CallWorker", "Job"]

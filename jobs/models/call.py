@@ -1,0 +1,80 @@
+"""One LLM call as the client asked for it, however many models were tried."""
+
+import uuid
+
+from django.db import models
+from django.db.models import Q
+
+from jobs.models.job import Job
+from modelgroups.models import ModelGroup
+
+
+class Call(models.Model):
+    """queued → running → succeeded | failed. The row is there before anything is dispatched.
+
+    Prompt and answer are not stored. `retry_of` names a failed call that this one supersedes: that one then no
+    longer keeps the job from being charged.
+    """
+
+    class State(models.TextChoices):
+        """The last two are final."""
+
+        QUEUED = "queued"
+        RUNNING = "running"
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    job = models.ForeignKey(Job, on_delete=models.PROTECT, related_name="calls")
+    group = models.ForeignKey(ModelGroup, null=True, on_delete=models.SET_NULL, related_name="+")
+    #: The group's name at that time; it outlives the group.
+    model_group = models.CharField(max_length=128)
+    purpose = models.CharField(max_length=256, blank=True)
+    retry_of = models.OneToOneField("self", null=True, blank=True, on_delete=models.PROTECT, related_name="retried_by")
+    state = models.CharField(max_length=16, choices=State.choices, default=State.QUEUED)
+    #: Why it failed: a stable name (modelgroups.gateway.errors.Cause, or one of jobs.errors), and the client's text.
+    cause = models.CharField(max_length=32, blank=True)
+    error = models.CharField(max_length=512, blank=True)
+    #: It ended after its job had: costed, but not part of the job's completion.
+    is_late = models.BooleanField(default=False)
+    prompt_tokens = models.BigIntegerField(default=0)
+    completion_tokens = models.BigIntegerField(default=0)
+    #: The sum over all attempts, failed ones included.
+    cost_usd = models.DecimalField(max_digits=20, decimal_places=12, default=0)
+    latency_ms = models.IntegerField(null=True, blank=True)
+    finish_reason = models.CharField(max_length=64, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    deadline_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    #: The CallWorker that runs it. No foreign key: worker rows come and go.
+    worker_id = models.UUIDField(null=True, blank=True, editable=False)
+
+    class Meta:
+        ordering = ["created_at", "id"]
+        constraints = [
+            models.CheckConstraint(
+                name="call_state_is_known", condition=Q(state__in=["queued", "running", "succeeded", "failed"])
+            ),
+            models.CheckConstraint(
+                name="call_has_ended_or_is_open",
+                condition=Q(state__in=["queued", "running"], ended_at=None)
+                | Q(state__in=["succeeded", "failed"], ended_at__isnull=False),
+            ),
+            models.CheckConstraint(name="failed_call_has_a_cause", condition=~Q(state="failed", cause="")),
+            models.CheckConstraint(
+                name="call_counts_are_not_negative",
+                condition=Q(prompt_tokens__gte=0, completion_tokens__gte=0, cost_usd__gte=0),
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["deadline_at"], condition=Q(state__in=["queued", "running"]), name="open_calls"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.purpose or self.model_group} {self.id}"
+
+    @property
+    def tokens(self) -> int:
+        """All tokens of the call."""
+        return self.prompt_tokens + self.completion_tokens

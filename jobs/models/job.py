@@ -1,0 +1,61 @@
+"""A business operation: what one credit pays for, however many calls it takes."""
+
+import uuid
+
+from django.db import models
+from django.db.models import Q
+
+from tenancy.models import Team, VirtualKey
+
+
+class Job(models.Model):
+    """pending → in_progress → completed | failed; the last two are final.
+
+    Whether it was charged is not written here: its hold says so (`billing.models.CreditHold`), in one place.
+    """
+
+    class Status(models.TextChoices):
+        """The contract's states."""
+
+        PENDING = "pending"
+        IN_PROGRESS = "in_progress"
+        COMPLETED = "completed"
+        FAILED = "failed"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="jobs")
+    virtual_key = models.ForeignKey(VirtualKey, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    #: The integrating app's own user, as it names him.
+    user_id = models.CharField(max_length=128, blank=True)
+    job_type = models.CharField(max_length=128)
+    status = models.CharField(max_length=16, choices=Status.choices, default=Status.PENDING)
+    metadata = models.JSONField(default=dict, blank=True)
+    error_message = models.TextField(blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    #: From then on the sweeper fails the job, if it is still open.
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+        constraints = [
+            models.CheckConstraint(
+                name="job_status_is_known",
+                condition=Q(status__in=["pending", "in_progress", "completed", "failed"]),
+            ),
+            models.CheckConstraint(
+                name="job_has_ended_or_is_open",
+                condition=Q(status__in=["pending", "in_progress"], ended_at=None)
+                | Q(status__in=["completed", "failed"], ended_at__isnull=False),
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["team", "-created_at", "-id"], name="jobs_of_team"),
+            models.Index(
+                fields=["expires_at"], condition=Q(status__in=["pending", "in_progress"]), name="open_jobs_by_expiry"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.job_type} {self.id}"

@@ -1,0 +1,110 @@
+"""What was used in a period: jobs by type and status, their cost and tokens."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import Count, Q, QuerySet, Sum
+
+from billing.models import CreditHold
+from config.foundation.errors import InvalidInput
+from jobs.models import Call, Job
+
+PERIOD_RULE = "must be YYYY-MM or YYYY-MM-DD"
+_PERIOD = re.compile(r"[0-9]{4}-[0-9]{2}(-[0-9]{2})?")
+
+
+@dataclass(frozen=True)
+class Period:
+    """A month or a day in UTC, from `start` up to but not including `end`."""
+
+    name: str
+    start: datetime
+    end: datetime
+
+
+def parse_period(text: str | None, *, now: datetime) -> Period:
+    """The period that a client names; the current month where it names none. Raises InvalidInput."""
+    if text is None:
+        text = f"{now:%Y-%m}"
+    if not _PERIOD.fullmatch(text):
+        raise InvalidInput(PERIOD_RULE, field="period")
+    is_month = len(text) == len("YYYY-MM")
+    try:
+        start = datetime.strptime(text, "%Y-%m" if is_month else "%Y-%m-%d").replace(tzinfo=UTC)
+        # The 28th plus four days is in the next month, whatever the month.
+        end = (start.replace(day=28) + timedelta(days=4)).replace(day=1) if is_month else start + timedelta(days=1)
+    except (ValueError, OverflowError):
+        raise InvalidInput(PERIOD_RULE, field="period") from None
+    return Period(text, start, end)
+
+
+@dataclass
+class Totals:
+    """Sums over a set of jobs."""
+
+    total_jobs: int = 0
+    successful_jobs: int = 0
+    failed_jobs: int = 0
+    total_cost_usd: Decimal = Decimal(0)
+    total_tokens: int = 0
+
+    @property
+    def avg_cost_per_job(self) -> Decimal:
+        """Rounded to six decimals, because it is only ever printed."""
+        return round(self.total_cost_usd / self.total_jobs, 6) if self.total_jobs else Decimal(0)
+
+
+@dataclass
+class Usage:
+    """A period's jobs (those created in it): all together, and by each value of one column."""
+
+    summary: Totals = field(default_factory=Totals)
+    credits_used: int = 0
+    job_types: dict[str, Totals] = field(default_factory=dict)
+    teams: dict[str, Totals] = field(default_factory=dict)
+
+
+def team_usage(*, team_pk: int, period: Period) -> Usage:
+    """What one team used."""
+    return _usage(Q(team_id=team_pk), period)
+
+
+def organization_usage(*, organization_pk: int, period: Period) -> Usage:
+    """What an organization's teams used."""
+    return _usage(Q(team__organization_id=organization_pk), period)
+
+
+def _usage(whose: Q, period: Period) -> Usage:
+    jobs = Job.objects.filter(whose, created_at__gte=period.start, created_at__lt=period.end)
+    usage = Usage()
+    counts = jobs.order_by().values("job_type", "team__team_id", "status").annotate(count=Count("id"))
+    for row in counts:
+        for totals in _buckets(usage, row["job_type"], row["team__team_id"]):
+            totals.total_jobs += row["count"]
+            totals.successful_jobs += row["count"] if row["status"] == Job.Status.COMPLETED else 0
+            totals.failed_jobs += row["count"] if row["status"] == Job.Status.FAILED else 0
+    for row in _call_sums(jobs):
+        for totals in _buckets(usage, row["job__job_type"], row["job__team__team_id"]):
+            totals.total_cost_usd += row["cost_usd"]
+            totals.total_tokens += row["prompt"] + row["completion"]
+    captured = CreditHold.objects.filter(job_id__in=jobs.values("id"), state=CreditHold.State.CAPTURED)
+    usage.credits_used = captured.aggregate(sum=Sum("amount"))["sum"] or 0
+    return usage
+
+
+def _call_sums(jobs: QuerySet[Job]) -> QuerySet[Call, Mapping[str, Any]]:
+    return (
+        Call.objects.filter(job__in=jobs)
+        .order_by()
+        .values("job__job_type", "job__team__team_id")
+        .annotate(cost_usd=Sum("cost_usd"), prompt=Sum("prompt_tokens"), completion=Sum("completion_tokens"))
+    )
+
+
+def _buckets(usage: Usage, job_type: str, team_id: str) -> tuple[Totals, Totals, Totals]:
+    by_type = usage.job_types.setdefault(job_type, Totals())
+    return usage.summary, by_type, usage.teams.setdefault(team_id, Totals())

@@ -1,0 +1,64 @@
+"""Ending calls that nobody runs any more."""
+
+import json
+import logging
+
+from django.conf import settings
+from django.db import connection
+
+from jobs.errors import Failure, failure_text
+
+logger = logging.getLogger(__name__)
+
+#: A running call is lost when its worker's heartbeat has stopped; any call when its deadline has long passed.
+#: The job's row is read under a share lock, so that `is_late` and the job's end agree on who came first.
+_SWEEP = """
+    WITH lost AS (
+        SELECT c.id, c.job_id,
+            CASE
+                WHEN c.state = 'queued' THEN %(not_started)s
+                WHEN w.id IS NULL THEN %(interrupted)s
+                ELSE %(deadline)s
+            END AS cause
+        FROM jobs_call c
+        LEFT JOIN jobs_callworker w
+            ON w.id = c.worker_id AND w.heartbeat_at > now() - make_interval(secs => %(lost_after_s)s)
+        WHERE (c.state = 'running' AND w.id IS NULL)
+            OR (c.state IN ('queued', 'running') AND c.deadline_at < now() - make_interval(secs => %(grace_s)s))
+        LIMIT %(batch)s
+        FOR NO KEY UPDATE OF c SKIP LOCKED
+    ),
+    job AS (
+        SELECT id, status IN ('completed', 'failed') AS has_ended FROM jobs_job
+        WHERE id IN (SELECT job_id FROM lost) ORDER BY id FOR SHARE
+    )
+    UPDATE jobs_call c
+    SET state = 'failed', cause = lost.cause, error = %(texts)s::jsonb ->> lost.cause, ended_at = clock_timestamp(),
+        is_late = job.has_ended,
+        latency_ms = EXTRACT(EPOCH FROM clock_timestamp() - COALESCE(c.started_at, c.created_at)) * 1000
+    FROM lost JOIN job ON job.id = lost.job_id
+    WHERE c.id = lost.id
+    RETURNING c.id, lost.cause
+"""
+
+SWEPT = (Failure.NOT_STARTED, Failure.INTERRUPTED, Failure.DEADLINE)
+
+
+def sweep_lost_calls(*, batch: int = 1000) -> int:
+    """Fail calls whose worker died, or that outlived their deadline; returns how many."""
+    parameters = {
+        "not_started": Failure.NOT_STARTED.value,
+        "interrupted": Failure.INTERRUPTED.value,
+        "deadline": Failure.DEADLINE.value,
+        "texts": json.dumps({cause.value: failure_text(cause) for cause in SWEPT}),
+        "lost_after_s": settings.WORKER_LOST_AFTER_S,
+        "grace_s": settings.WORKER_LOST_AFTER_S,
+        "batch": batch,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_SWEEP, parameters)
+        swept = cursor.fetchall()
+        cursor.execute("DELETE FROM jobs_callworker WHERE heartbeat_at < now() - interval '1 day'")
+    for call_id, cause in swept:
+        logger.warning("call %s was lost: %s", call_id, cause)
+    return len(swept)

@@ -1,0 +1,176 @@
+"""Opening and ending jobs."""
+
+import json
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+from uuid import UUID
+
+from django.conf import settings
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from billing import ledger
+from config.foundation.errors import InvalidInput
+from config.foundation.limits import MAX_METADATA_BYTES, is_metadata_too_large
+from jobs.errors import CallInProgress, JobAlreadyEnded
+from jobs.models import Call, Job
+from jobs.queries.completion import Completion, calls_of, completion
+from tenancy.errors import TeamSuspended
+from tenancy.queries.principals import TeamRef
+
+FinalStatus = Literal["completed", "failed"]
+
+
+@dataclass(frozen=True)
+class OpenedJob:
+    """What a client needs of a new job."""
+
+    job_id: UUID
+    status: str
+    created_at: datetime
+
+
+#: Job and hold in one statement: a job without its credit set aside cannot exist, not even for a moment.
+_OPEN_JOB = f"""
+    WITH hold AS ({ledger.PLACE_HOLD})
+    INSERT INTO jobs_job
+        (id, team_id, virtual_key_id, user_id, job_type, status, metadata, error_message, created_at, expires_at)
+    VALUES
+        (%(job_id)s, %(team_pk)s, %(key_id)s, %(user_id)s, %(job_type)s, 'pending', %(metadata)s::jsonb, '',
+         now(), now() + %(ttl)s)
+    RETURNING created_at
+"""
+
+
+def open_job(
+    *, team: TeamRef, virtual_key_id: UUID | None, job_type: str, user_id: str, metadata: dict[str, Any]
+) -> OpenedJob:
+    """Open a job and hold one credit for it. Raises TeamSuspended, InsufficientCredits."""
+    if team.is_suspended:
+        raise TeamSuspended(team.team_id)
+    job_id = uuid.uuid4()
+    parameters = {
+        "job_id": job_id,
+        "hold_id": uuid.uuid4(),
+        "team_pk": team.pk,
+        "key_id": virtual_key_id,
+        "user_id": user_id,
+        "job_type": job_type,
+        "metadata": json.dumps(metadata),
+        "ttl": timedelta(seconds=team.job_ttl_s or settings.JOB_TTL_S),
+    }
+    try:
+        with _savepoint_if_in_transaction(), connection.cursor() as cursor:
+            cursor.execute(_OPEN_JOB, parameters)
+            (created_at,) = cursor.fetchone()
+    except IntegrityError as error:
+        raise ledger.translated(error, team_pk=team.pk, required=1) from error
+    return OpenedJob(job_id=job_id, status=Job.Status.PENDING, created_at=created_at)
+
+
+def _savepoint_if_in_transaction() -> Any:
+    """One statement is a transaction of its own; inside another it needs a savepoint to fail within."""
+    return transaction.atomic() if connection.in_atomic_block else _NoTransaction()
+
+
+class _NoTransaction:
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *exc_info: object) -> None: ...
+
+
+#: Compare and swap: whoever ends the job first wins, and holds its row until commit. Metadata is merged.
+_END_JOB = """
+    UPDATE jobs_job
+    SET status = %(status)s, ended_at = now(), metadata = metadata || %(metadata)s::jsonb,
+        error_message = %(error_message)s
+    WHERE id = %(job_id)s AND status IN ('pending', 'in_progress')
+        AND (%(team_pk)s::bigint IS NULL OR team_id = %(team_pk)s)
+    RETURNING job_type, ended_at, metadata
+"""
+
+
+@transaction.atomic
+def end_job(
+    *,
+    job_id: UUID,
+    team_pk: int | None,
+    status: FinalStatus,
+    metadata: dict[str, Any],
+    error_message: str,
+    actor: str,
+) -> Completion:
+    """End a job: charge its credit if it completed without a failed call, else give it back.
+
+    Idempotent: the same status again changes nothing and returns the same completion (contract, "Jobs and
+    credits"). `team_pk` None is an operator's call on any team's job.
+    Raises JobNotFound, JobAlreadyEnded, CallInProgress, InvalidInput (merged metadata too large).
+    """
+    parameters = {
+        "job_id": job_id,
+        "team_pk": team_pk,
+        "status": status,
+        "metadata": json.dumps(metadata),
+        "error_message": error_message,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_END_JOB, parameters)
+        ended = cursor.fetchone()
+    if ended is None:
+        return _already_ended(job_id=job_id, team_pk=team_pk, status=status)
+    job_type, ended_at, merged_metadata = ended
+    if is_metadata_too_large(json.loads(merged_metadata)):
+        raise InvalidInput(f"is larger than {MAX_METADATA_BYTES} bytes after merging", field="metadata")
+    # Read after the update, in a snapshot of its own: by now the row's lock keeps further calls out.
+    result = Completion(job_id=job_id, status=status, completed_at=ended_at, calls=calls_of(job_id))
+    if status == Job.Status.COMPLETED and result.running_calls:
+        raise CallInProgress(result.running_calls)
+    if status == Job.Status.COMPLETED and result.failed_calls == 0:
+        reason = f"Job {job_type} completed successfully"
+        hold = ledger.capture_hold(job_id=job_id, reason=reason, actor=actor)
+    else:
+        hold = ledger.release_hold(job_id=job_id)
+    if hold is None:
+        raise RuntimeError(f"job {job_id} was open, but its hold had ended")
+    return result.settled(hold)
+
+
+def _already_ended(*, job_id: UUID, team_pk: int | None, status: FinalStatus) -> Completion:
+    result = completion(job_id=job_id, team_pk=team_pk)
+    if result.status != status:
+        raise JobAlreadyEnded(result.status, f"it cannot become {status}")
+    return result
+
+
+def expire_jobs(*, now: datetime | None = None, batch: int = 500) -> int:
+    """Fail jobs past their time-to-live and release their holds; returns how many (the sweeper's work).
+
+    A job with a running call is left until the call has ended, which its deadline makes certain.
+    """
+    now = now or timezone.now()
+    overdue = (
+        Job.objects.filter(status__in=[Job.Status.PENDING, Job.Status.IN_PROGRESS], expires_at__lte=now)
+        .exclude(calls__state__in=[Call.State.QUEUED, Call.State.RUNNING])
+        .order_by("expires_at")
+        .values_list("id", flat=True)[:batch]
+    )
+    return sum(_expire(job_id) for job_id in list(overdue))
+
+
+@transaction.atomic
+def _expire(job_id: UUID) -> int:
+    # Skip-locked compare and swap: two sweepers, or a sweeper and a client, never both end the same job.
+    job = (
+        Job.objects.select_for_update(skip_locked=True, no_key=True)
+        .filter(id=job_id, status__in=[Job.Status.PENDING, Job.Status.IN_PROGRESS])
+        .first()
+    )
+    if job is None:
+        return 0
+    job.status, job.ended_at = Job.Status.FAILED, timezone.now()
+    job.error_message = "Job was not completed within its time-to-live"
+    job.save(update_fields=["status", "ended_at", "error_message"])
+    ledger.release_hold(job_id=job_id, as_state="expired")
+    return 1
