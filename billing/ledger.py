@@ -95,7 +95,8 @@ def capture_hold(*, job_id: UUID, reason: str, actor: str) -> EndedHold | None:
         "captured",
         """
         INSERT INTO billing_ledgerentry
-            (id, account_id, sequence, kind, amount, balance_after, reason, job_id, hold_id, metadata, actor, created_at)
+            (id, account_id, sequence, kind, amount, balance_after, reason, job_id, hold_id, metadata, actor,
+             created_at)
         SELECT %s, account_id, 0, 'deduction', -amount, 0, %s, job_id, id, '{}', %s, now()
         FROM billing_credithold
         WHERE job_id = %s AND state = 'held'

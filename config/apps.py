@@ -10,4 +10,5 @@ class ConfigConfig(AppConfig):
     verbose_name = "Configuration"
 
     def ready(self) -> None:
+        """Register."""
         from config import checks  # noqa: F401 (importing registers them)

@@ -7,9 +7,10 @@ few threads; the API needs none of the middleware (it has keys, not cookies) and
 """
 
 import asyncio
+import io
 import logging
 import os
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -21,7 +22,7 @@ os.environ.setdefault("DATABASE_POOL_SIZE", "6")
 from asgiref.sync import iscoroutinefunction
 from django.conf import settings
 from django.core.asgi import get_asgi_application
-from django.core.exceptions import ImproperlyConfigured, RequestAborted
+from django.core.exceptions import DisallowedHost, ImproperlyConfigured, RequestAborted
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.db import close_old_connections
 from django.http import HttpRequest
@@ -35,11 +36,15 @@ from config.foundation import async_database
 from config.foundation.errors import PayloadTooLarge
 from jobs.callpath import dispatch
 
-Message = MutableMapping[str, Any]
+Scope = dict[str, Any]
+Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
+
+#: How much of a body that is too large is read and thrown away, for the sake of a readable refusal.
+DISCARD_BYTES = 64 * 1024 * 1024
 
 if settings.AUTH_MODE == "open":
     if not settings.DEBUG:
@@ -54,22 +59,36 @@ class ApiHandler(ASGIHandler):
         # Deliberately not calling super().__init__(), which would load the middleware.
         self.threads = ThreadPoolExecutor(settings.DATABASE_POOL_SIZE or 6, thread_name_prefix="api")
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or stop working on it when its client has gone."""
         limit = settings.MAX_CALL_BODY_BYTES if scope["path"].endswith("/llm-call") else settings.MAX_BODY_BYTES
         try:
-            body = await self.read_body(_limited(scope, receive, limit))
+            body = await self.read_body(_limited(receive, limit))
         except RequestAborted:
             return
         except PayloadTooLarge as error:
-            request = ASGIRequest(scope, None)
-            middleware.assign_request_id(request)
-            refusal = errors.error_response(error, request)
-            refusal.headers["Connection"] = "close"
-            await self.send_response(middleware.finish(request, refusal), send)
+            await self._refuse(error, scope, receive, send)
             return
         with body:
-            await self._answer(ASGIRequest(scope, body), receive, send)
+            request = ASGIRequest(scope, body)
+            # DRF takes a body without a Content-Length, that is a chunked one, for empty.
+            request.META["CONTENT_LENGTH"] = str(body.seek(0, io.SEEK_END))
+            body.seek(0)
+            await self._answer(request, receive, send)
+
+    async def _refuse(self, error: PayloadTooLarge, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 413, after letting the client finish if it is not far from it: most read no answer before."""
+        remaining = DISCARD_BYTES
+        while remaining > 0:
+            message = await receive()
+            remaining -= len(message.get("body", b""))
+            if not message.get("more_body", False):
+                break
+        request = ASGIRequest(scope, io.BytesIO())
+        middleware.assign_request_id(request)
+        response = errors.error_response(error, request)
+        response.headers["Connection"] = "close"
+        await self.send_response(middleware.finish(request, response), send)
 
     async def _answer(self, request: ASGIRequest, receive: Receive, send: Send) -> None:
         answering = asyncio.create_task(self._respond(request))
@@ -89,6 +108,7 @@ class ApiHandler(ASGIHandler):
     async def _respond(self, request: ASGIRequest) -> HttpResponseBase:
         middleware.assign_request_id(request)
         try:
+            request.get_host()
             match = resolve(request.path_info)
             request.resolver_match = match
             if iscoroutinefunction(match.func):
@@ -96,10 +116,14 @@ class ApiHandler(ASGIHandler):
             else:
                 view = partial(_run_in_thread, match.func, request, match.args, match.kwargs)
                 response = await asyncio.get_running_loop().run_in_executor(self.threads, view)
+        except DisallowedHost:
+            response = errors.bad_request(request)
         except Resolver404:
             response = errors.not_found(request)
         except Exception:
-            logger.exception("%s %s failed (request %s)", request.method, request.path, request.request_id)
+            logger.exception(
+                "%s %s failed (request %s)", request.method, request.path, middleware.request_id_of(request)
+            )
             response = errors.server_error(request)
         return middleware.finish(request, response)
 
@@ -113,12 +137,8 @@ def _run_in_thread(view: Callable[..., Any], request: HttpRequest, args: Any, kw
         close_old_connections()
 
 
-def _limited(scope: Message, receive: Receive, limit: int) -> Receive:
+def _limited(receive: Receive, limit: int) -> Receive:
     """`receive` that stops reading at `limit` bytes, before they fill memory or disk. Raises PayloadTooLarge."""
-    too_large = PayloadTooLarge(f"Request body is larger than {limit} bytes")
-    for name, value in scope["headers"]:
-        if name == b"content-length" and value.isdigit() and int(value) > limit:
-            raise too_large
     received = 0
 
     async def limited_receive() -> Message:
@@ -126,7 +146,7 @@ def _limited(scope: Message, receive: Receive, limit: int) -> Receive:
         message = await receive()
         received += len(message.get("body", b""))
         if received > limit:
-            raise too_large
+            raise PayloadTooLarge(f"Request body is larger than {limit} bytes")
         return message
 
     return limited_receive
@@ -135,7 +155,7 @@ def _limited(scope: Message, receive: Receive, limit: int) -> Receive:
 api_handler = ApiHandler()
 
 
-async def application(scope: Message, receive: Receive, send: Send) -> None:
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Route by scope: the server's life cycle, the API, the rest."""
     if scope["type"] == "lifespan":
         await _lifespan(receive, send)

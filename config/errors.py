@@ -109,7 +109,8 @@ def _describe(error: Exception, request: HttpRequest | None) -> Any:
         code = {"parse_error": "invalid_request", "error": "invalid_request"}.get(
             error.default_code, error.default_code
         )
-        headers = {"Retry-After": str(int(error.wait))} if getattr(error, "wait", None) else {}
+        wait_s = getattr(error, "wait", None)
+        headers = {"Retry-After": str(int(wait_s))} if wait_s else {}
         return error.status_code, error_body(str(error.detail), code, request), headers
     if isinstance(error, DatabaseError) and "numeric value out of range" in str(error):
         return 400, error_body("A number is out of range", "invalid_request", request), {}

@@ -25,12 +25,18 @@ def is_api_path(path: str) -> bool:
 def assign_request_id(request: HttpRequest) -> None:
     """Give the request its id: the client's own `X-Request-Id` where it is well formed, else a new one."""
     proposed = request.headers.get("X-Request-Id", "")
-    request.request_id = proposed if _CLIENT_REQUEST_ID.fullmatch(proposed) else uuid.uuid4().hex  # type: ignore[attr-defined]
+    is_usable = _CLIENT_REQUEST_ID.fullmatch(proposed)
+    request.request_id = proposed if is_usable else uuid.uuid4().hex  # type: ignore[attr-defined]
+
+
+def request_id_of(request: HttpRequest) -> str:
+    """The id given above."""
+    return request.request_id  # type: ignore[attr-defined]
 
 
 def finish(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     """Put the headers on that every answer carries."""
-    response.headers["X-Request-Id"] = request.request_id  # type: ignore[attr-defined]
+    response.headers["X-Request-Id"] = request_id_of(request)
     if is_api_path(request.path_info):
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers.setdefault("Cache-Control", "no-store")

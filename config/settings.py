@@ -28,7 +28,7 @@ def _secret(name: str, *, development: str) -> str:
 
 
 SECRET_KEY = _secret("DJANGO_SECRET_KEY", development="development-only-not-secret")
-#: Fernet keys, newest first: `python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"`.
+#: Fernet keys (cryptography.fernet.Fernet.generate_key()), newest first.
 FIELD_ENCRYPTION_KEYS = [
     key.strip()
     for key in _secret("FIELD_ENCRYPTION_KEYS", development="ZGV2ZWxvcG1lbnQtb25seS1ub3QtYS1zZWNyZXQtMDA=").split(",")

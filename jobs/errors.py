@@ -1,10 +1,9 @@
 """Refusals and failures of jobs and calls. The texts are the guide's where it prints one."""
 
 from enum import StrEnum
-from uuid import UUID
 
 from config.foundation.errors import DomainError
-from modelgroups.gateway.errors import REQUESTS_OWN_FAULT, TEXTS, Cause
+from modelgroups.gateway.errors import REQUESTS_OWN_FAULT, TEXTS
 from tenancy.errors import NotFound
 
 
@@ -18,7 +17,7 @@ class JobNotFound(NotFound):
 class CallNotFound(NotFound):
     """The job has no such call."""
 
-    def __init__(self, call_id: UUID) -> None:
+    def __init__(self, call_id: str) -> None:
         super().__init__(f"Call '{call_id}' not found in this job")
 
 
@@ -69,10 +68,13 @@ _FAILURE_TEXTS = {
 }
 
 
+#: Both kinds of cause, by name.
+_TEXTS = {str(cause): text for cause, text in (*TEXTS.items(), *_FAILURE_TEXTS.items())}
+
+
 def failure_text(cause: str) -> str:
-    """What a client reads: the guide's prefix and the cause in our own words."""
-    words = TEXTS[Cause(cause)] if cause in Cause else _FAILURE_TEXTS[Failure(cause)]
-    return f"LLM call failed: {words}"
+    """What a client reads: the guide's prefix and the cause in our own words. Raises KeyError for no cause of ours."""
+    return f"LLM call failed: {_TEXTS[cause]}"
 
 
 class LLMCallFailed(DomainError):

@@ -23,7 +23,8 @@ from billing.api.serializers import (
     TransactionOut,
 )
 from billing.models import LedgerEntry
-from billing.services import credits, teams
+from billing.services import credits as credit_services
+from billing.services import teams
 from config.foundation.api.paging import read_page
 from config.foundation.limits import check_client_id
 from tenancy.api.base import ApiView
@@ -165,7 +166,7 @@ class AddCreditsView(ApiView):
         data = AddCreditsIn(data=request.data)
         data.is_valid(raise_exception=True)
         fields = data.validated_data
-        change = credits.add_credits(
+        change = credit_services.add_credits(
             team_pk=team.pk,
             amount=fields["credits_amount"],
             reason=fields["reason"],

@@ -47,7 +47,7 @@ def _finite_float(text: str) -> float:
 
 
 def _check(value: Any, *, has_escapes: bool) -> None:
-    """Walk the value without recursion: depth, and the characters that only `\\u` escapes can smuggle in."""
+    """Walk the value without recursion: depth, and the characters that only escapes can smuggle in."""
     pending = [(value, 1)]
     while pending:
         item, depth = pending.pop()

@@ -32,7 +32,7 @@ async def llm_call(request: HttpRequest, job_id: str) -> HttpResponseBase:
         if request.method != "POST":
             raise MethodNotAllowed(request.method or "")
         return await _answer(request, job_id)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (error_answer raises again what is a bug)
         return error_answer(error, request)
 
 

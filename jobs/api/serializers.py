@@ -40,7 +40,9 @@ class MessagesField(serializers.ListField):
     def to_internal_value(self, data: Any) -> list[dict[str, Any]]:
         """The messages, unchanged. Raises ValidationError."""
         messages: list[dict[str, Any]] = super().to_internal_value(data)
-        problems = {index: problem for index, message in enumerate(messages) if (problem := _problem(message))}
+        problems: dict[Any, Any] = {
+            index: problem for index, message in enumerate(messages) if (problem := _problem(message))
+        }
         if problems:
             raise serializers.ValidationError(problems)
         return messages

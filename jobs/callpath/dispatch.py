@@ -130,21 +130,26 @@ async def admit(*, team: TeamRef, job_id: UUID, request: CallRequest) -> UUID:
         row = await async_database.fetch_one(ADMIT_CALL, parameters)
     except psycopg.errors.UniqueViolation as error:
         raise NotRetryable("this call has been retried already") from error
-    assert row is not None, "ADMIT_CALL always returns a row"
+    if row is None:
+        raise RuntimeError("ADMIT_CALL always returns a row")
     if row["call_id"] is not None:
         return row["call_id"]
+    raise _refusal(row, team=team, request=request)
+
+
+def _refusal(row: async_database.Row, *, team: TeamRef, request: CallRequest) -> DomainError:
+    """Why ADMIT_CALL inserted nothing."""
     if row["job_status"] is None:
-        raise JobNotFound
+        return JobNotFound()
     if row["group_id"] is None:
-        raise ModelGroupAccessDenied(team.team_id, request.model_group)
+        return ModelGroupAccessDenied(team.team_id, request.model_group)
     if row["job_status"] not in ("pending", "in_progress"):
-        raise JobAlreadyEnded(row["job_status"], "no further call can be made in it")
-    assert request.retry_of is not None, "nothing else refuses a call"
+        return JobAlreadyEnded(row["job_status"], "no further call can be made in it")
     if row["retried_state"] is None:
-        raise CallNotFound(request.retry_of)
+        return CallNotFound(str(request.retry_of))
     if row["is_retried"]:
-        raise NotRetryable("this call has been retried already")
-    raise NotRetryable(f"this call has not failed, it is {row['retried_state']}")
+        return NotRetryable("this call has been retried already")
+    return NotRetryable(f"this call has not failed, it is {row['retried_state']}")
 
 
 async def _publish(call_id: UUID, request: CallRequest, *, reply_to: str, key: idempotency.CallKey | None) -> None:

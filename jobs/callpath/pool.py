@@ -39,7 +39,7 @@ class AsyncioPool(BasePool):
         self.thread = Thread(target=self.loop.run_forever, name="calls", daemon=True)
         self.thread.start()
         self.in_flight: set[Future[None]] = set()
-        self.runner = self._submit(_make(runner.Runner)).result(timeout=30)
+        self.runner = self._submit(runner.start()).result(timeout=90)
         self.slots = asyncio.Semaphore(self.limit)
 
     def on_stop(self) -> None:
@@ -87,8 +87,3 @@ class AsyncioPool(BasePool):
 
     def _submit(self, coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
-
-
-async def _make(factory: Callable[[], Any]) -> Any:
-    """Call a factory that needs a running loop."""
-    return factory()

@@ -63,7 +63,7 @@ class Reply:
         return json.dumps({**vars(self), "call_id": str(self.call_id)}).encode()
 
     @classmethod
-    def decode(cls, raw: bytes) -> "Reply":
+    def decode(cls, raw: Any) -> "Reply":
         """The reverse."""
         fields: Mapping[str, Any] = json.loads(raw)
         return cls(**{**fields, "call_id": UUID(fields["call_id"])})

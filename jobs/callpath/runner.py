@@ -147,6 +147,12 @@ class Runner:
             await asyncio.sleep(settings.WORKER_HEARTBEAT_S)
 
 
+async def start() -> Runner:
+    """A runner, ready to run: needs the event loop that it will live on."""
+    await sdk.warm_up()
+    return Runner()
+
+
 def targets(rows: list[async_database.Row]) -> list[Target]:
     """The group's models in the order in which they are tried; none where the group has none."""
     return [

@@ -1,7 +1,7 @@
 """What was used in a period: jobs by type and status, their cost and tokens."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -87,16 +87,16 @@ def _usage(whose: Q, period: Period) -> Usage:
             totals.total_jobs += row["count"]
             totals.successful_jobs += row["count"] if row["status"] == Job.Status.COMPLETED else 0
             totals.failed_jobs += row["count"] if row["status"] == Job.Status.FAILED else 0
-    for row in _call_sums(jobs):
-        for totals in _buckets(usage, row["job__job_type"], row["job__team__team_id"]):
-            totals.total_cost_usd += row["cost_usd"]
-            totals.total_tokens += row["prompt"] + row["completion"]
+    for sums in _call_sums(jobs):
+        for totals in _buckets(usage, sums["job__job_type"], sums["job__team__team_id"]):
+            totals.total_cost_usd += sums["cost_usd"]
+            totals.total_tokens += sums["prompt"] + sums["completion"]
     captured = CreditHold.objects.filter(job_id__in=jobs.values("id"), state=CreditHold.State.CAPTURED)
     usage.credits_used = captured.aggregate(sum=Sum("amount"))["sum"] or 0
     return usage
 
 
-def _call_sums(jobs: QuerySet[Job]) -> QuerySet[Call, Mapping[str, Any]]:
+def _call_sums(jobs: QuerySet[Job]) -> Iterable[Mapping[str, Any]]:
     return (
         Call.objects.filter(job__in=jobs)
         .order_by()

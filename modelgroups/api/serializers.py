@@ -30,14 +30,14 @@ class ModelGroupIn(serializers.Serializer):
     group_name = ClientIdField()
     display_name = TextField(max_length=255, required=False, allow_blank=True, default="")
     description = TextField(max_length=4096, required=False, allow_blank=True, default="")
-    models = GroupModelIn(many=True, allow_empty=False, max_length=MAX_MODELS)
+    models = serializers.ListField(child=GroupModelIn(), allow_empty=False, max_length=MAX_MODELS)
     metadata = MetadataField()
 
 
 class ModelsIn(serializers.Serializer):
     """Replace a group's models."""
 
-    models = GroupModelIn(many=True, allow_empty=False, max_length=MAX_MODELS)
+    models = serializers.ListField(child=GroupModelIn(), allow_empty=False, max_length=MAX_MODELS)
 
 
 class GroupModelOut(serializers.Serializer):

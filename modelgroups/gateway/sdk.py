@@ -76,14 +76,20 @@ async def chat(target: Target, request: ChatRequest, *, timeout_s: float) -> Cha
     return _read(response, target)
 
 
+async def warm_up() -> None:
+    """Make LiteLLM load what it loads at its first call, so that no client has to wait for it."""
+    await chat(
+        Target("gpt-4o-mini", {"mock_response": "ready"}),
+        ChatRequest(messages=[{"role": "user", "content": "ready?"}], parameters={}),
+        timeout_s=60,
+    )
+
+
 def _translate(error: Exception) -> AttemptFailed:
     status = getattr(error, "status_code", None)
     status = status if isinstance(status, int) else None
-    for error_type, cause in _CAUSES:
-        if isinstance(error, error_type):
-            break
-    else:
-        cause = _cause_of_status(status)
+    by_class = (cause for error_type, cause in _CAUSES if isinstance(error, error_type))
+    cause = next(by_class, None) or _cause_of_status(status)
     return AttemptFailed(cause, error_class=type(error).__name__, http_status=status)
 
 
@@ -101,7 +107,7 @@ def _read(response: Any, target: Target) -> ChatAnswer:
     usage = _usage(response, target)
     choices = getattr(response, "choices", None)
     message = getattr(choices[0], "message", None) if choices else None
-    if message is None:
+    if not choices or message is None:
         raise AttemptFailed(Cause.MALFORMED_ANSWER, error_class="EmptyAnswer", usage=usage)
     content = getattr(message, "content", None)
     return ChatAnswer(
@@ -135,7 +141,7 @@ def _cost_by_price_map(response: Any, target: Target, prompt_tokens: int, comple
                     completion_tokens=completion_tokens,
                 )
             )
-        except Exception:
+        except Exception:  # noqa: BLE001 (LiteLLM raises a bare Exception for a model that it does not know)
             logger.error("no cost for an answer of %s: counted as unknown", target.model_name)
             return None
     return Decimal(str(reported))

@@ -14,7 +14,7 @@ from tenancy.queries.principals import OPEN, Credentials, Principal, authenticat
 MAX_KEY_LENGTH = 256
 
 
-def read_credentials(request: HttpRequest) -> Credentials | None:
+def read_credentials(request: HttpRequest | Request) -> Credentials | None:
     """The keys in the headers, None where there are none. Raises InvalidApiKey for a header that holds none."""
     authorization, admin = request.headers.get("Authorization"), request.headers.get("X-Admin-Key")
     if authorization is None and admin is None:
@@ -47,7 +47,7 @@ class ApiKeyAuthentication(BaseAuthentication):
 
     def authenticate(self, request: Request) -> tuple[Any, None]:
         """Raises MissingCredentials, InvalidApiKey, TeamSuspended."""
-        credentials = read_credentials(request._request)
+        credentials = read_credentials(request)
         if credentials is not None:
             return authenticate(credentials), None
         view = (request.parser_context or {}).get("view")
