@@ -44,7 +44,7 @@ class AutoSchema(BaseAutoSchema):
         ]
 
     def _is_idempotent(self) -> bool:
-        return not self.path.endswith(("/check", "/complete", "/revoke"))
+        return not self.path.endswith(("/check", "/revoke"))
 
     def get_response_serializers(self) -> Any:
         """The success as the view declares it, and the errors that this kind of operation gives."""

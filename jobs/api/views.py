@@ -66,6 +66,7 @@ class JobCompleteView(ApiView):
     permission_classes = [AnyKey]
 
     @extend_schema(operation_id="complete_job", request=CompleteIn, responses=CompletionOut)
+    @idempotent
     def post(self, request: Request, job_id: str) -> Response:
         """End a job: charge its credit, or give it back. Repeating it changes nothing."""
         principal = principal_of(request)
