@@ -7,6 +7,8 @@ from typing import Any
 
 from django.db import transaction
 
+from billing.queries import account_of
+from billing.services.credits import add_credits
 from billing.services.teams import open_team
 from modelgroups.errors import ModelGroupExists
 from modelgroups.services.groups import ModelSpec, create_model_group, replace_models
@@ -18,6 +20,8 @@ from tenancy.services.organizations import create_organization
 ORGANIZATION_ID = "org_demo"
 TEAM_ID = "team_demo"
 CREDITS = 1000
+#: Every `make run` uses one credit; below this the team gets as many again.
+LOW_CREDITS = 10
 OPERATOR_KEY_NAME = "demo"
 
 #: Group → its models in order, each with what LiteLLM's mock says for it. The first provider whose key is in
@@ -25,12 +29,12 @@ OPERATOR_KEY_NAME = "demo"
 GROUPS: Mapping[str, tuple[str, tuple[str, ...], str]] = {
     "ResumeAgent": (
         "Résumé analysis",
-        ("gpt-4o-mini", "gpt-4o", "claude-haiku-4-5", "gemini/gemini-2.5-flash"),
+        ("gpt-4o", "gpt-4o-mini", "claude-haiku-4-5", "gemini/gemini-2.5-flash"),
         "John Doe is a strong candidate with 5 years of Python experience. (This is LiteLLM's mock answer.)",
     ),
     "ChatAgent": (
         "General chat",
-        ("gpt-4o-mini", "gpt-4o", "claude-haiku-4-5", "gemini/gemini-2.5-flash"),
+        ("gpt-4o", "gpt-4o-mini", "claude-haiku-4-5", "gemini/gemini-2.5-flash"),
         "Hello! (This is LiteLLM's mock answer.)",
     ),
 }
@@ -74,6 +78,8 @@ def seed_demo(*, known: Mapping[str, Any], operator_key: str | None) -> DemoCred
         team_key = opened.key.plaintext
     else:
         team_key = _kept_team_key(team, known.get("team_key"))
+        if account_of(team.pk).available < LOW_CREDITS:
+            add_credits(team_pk=team.pk, amount=CREDITS, reason="Demo refill", metadata={}, actor="seed_demo")
     return DemoCredentials(operator_key=_operator_key(operator_key, known.get("operator_key")), team_key=team_key)
 
 

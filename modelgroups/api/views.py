@@ -147,7 +147,7 @@ class TeamModelGroupsView(ApiView):
 
     @extend_schema(
         operation_id="assign_model_groups",
-        request=serializers.ListField(child=serializers.CharField()),
+        request={"application/json": {"type": "array", "items": {"type": "string"}}},
         responses=TeamModelGroupsOut,
     )
     def put(self, request: Request, team_id: str) -> Response:

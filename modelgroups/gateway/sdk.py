@@ -14,6 +14,7 @@ import logging
 from decimal import Decimal
 from typing import Any
 
+import httpx
 import litellm
 
 from modelgroups.gateway.errors import AttemptFailed, Cause
@@ -73,6 +74,9 @@ async def chat(target: Target, request: ChatRequest, *, timeout_s: float) -> Cha
         raise AttemptFailed(Cause.TIMEOUT, error_class="Timeout") from error
     except Exception as error:
         raise _translate(error) from error
+    if response is None:
+        # With drop_params, LiteLLM answers a 422 by leaving parameters out; after the second it returns nothing.
+        raise AttemptFailed(Cause.REQUEST_REFUSED, error_class="UnprocessableEntityError", http_status=422)
     return _read(response, target)
 
 
@@ -89,8 +93,19 @@ def _translate(error: Exception) -> AttemptFailed:
     status = getattr(error, "status_code", None)
     status = status if isinstance(status, int) else None
     by_class = (cause for error_type, cause in _CAUSES if isinstance(error, error_type))
-    cause = next(by_class, None) or _cause_of_status(status)
+    cause = next(by_class, None)
+    if cause is None and _never_got_an_answer(error):
+        cause, status = Cause.UNREACHABLE, None
+    cause = cause or _cause_of_status(status)
     return AttemptFailed(cause, error_class=type(error).__name__, http_status=status)
+
+
+def _never_got_an_answer(error: BaseException) -> bool:
+    """Whether a broken connection is behind it: LiteLLM makes a status 500 of that, which nobody sent."""
+    link: BaseException | None = error
+    while link is not None and not isinstance(link, httpx.TransportError):
+        link = link.__cause__ or link.__context__
+    return link is not None
 
 
 def _cause_of_status(status: int | None) -> Cause:

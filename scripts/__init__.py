@@ -1,0 +1,1 @@
+"""The local machinery: what `make` runs, and the embedded servers of development and tests."""
