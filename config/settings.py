@@ -115,7 +115,11 @@ CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TIMEZONE = "UTC"
 CELERY_TASK_DEFAULT_QUEUE = "maintenance"
-CELERY_TASK_QUEUES = [Queue(name, Exchange(name), routing_key=name) for name in ("calls", "maintenance")]
+CELERY_TASK_QUEUES = [
+    # Nothing acknowledges a call: its row is what recovery works from, and two round trips to Redis are saved.
+    Queue("calls", Exchange("calls"), routing_key="calls", no_ack=True),
+    Queue("maintenance", Exchange("maintenance"), routing_key="maintenance"),
+]
 CELERY_TASK_ROUTES = {"jobs.run_call": {"queue": "calls"}}
 CELERY_TASK_CREATE_MISSING_QUEUES = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False

@@ -170,6 +170,9 @@ async def _publish(call_id: UUID, request: CallRequest, *, reply_to: str, key: i
             task_id=str(call_id),
             expires=settings.CALL_DEADLINE_S,
             ignore_result=True,
+            # Celery would put a repr of the arguments, that is of the prompt, into the headers.
+            argsrepr="",
+            kwargsrepr="",
         )
     except (OperationalError, KombuError, OSError) as error:
         logger.warning("call %s could not be published: %s", call_id, error)
