@@ -175,12 +175,7 @@ SPECTACULAR_SETTINGS = {
 }
 
 STATIC_URL = "/static/"
-STATIC_ROOT = BASE_DIR / ".local" / "static"
-STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
-}
-#: Files are served from the apps' own folders, so no collectstatic has to run before the console looks right.
+#: Served from the apps' own folders, so that no collectstatic has to run before the console looks right.
 WHITENOISE_USE_FINDERS = True
 
 MAX_BODY_BYTES = 1024 * 1024

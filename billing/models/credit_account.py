@@ -37,7 +37,7 @@ class CreditAccount(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"account of team {self.team_id}"
+        return str(self.team)
 
     @property
     def remaining(self) -> int:

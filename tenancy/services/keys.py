@@ -96,5 +96,10 @@ def ensure_operator_key(*, name: str, plaintext: str) -> OperatorKey:
     return existing
 
 
+def revoke_operator_key(*, key_id: UUID) -> None:
+    """Stop an operator key at once. Revoking it again changes nothing."""
+    OperatorKey.objects.filter(id=key_id, revoked_at=None).update(revoked_at=timezone.now())
+
+
 def _store_operator_key(name: str, scopes: list[str], plaintext: str) -> OperatorKey:
     return OperatorKey.objects.create(name=name, scopes=scopes, key_hash=hash_key(plaintext), last_four=plaintext[-4:])
