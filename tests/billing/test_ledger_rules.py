@@ -1,6 +1,5 @@
 """The ledger's rules hold in the database itself: each test tries to break one."""
 
-
 import pytest
 from django.db import IntegrityError, connection, transaction
 

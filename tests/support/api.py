@@ -67,7 +67,7 @@ def make_group(name: str = "ChatAgent", models: list[ModelSpec] | None = None) -
     return name
 
 
-def make_tenant(name: str = "a", *, credits: int = 10, groups: list[str] | None = None) -> Tenant:
+def make_tenant(name: str = "a", *, credits_allocated: int = 10, groups: list[str] | None = None) -> Tenant:
     if groups is None:
         groups = [make_group(f"Group-{name}")]
     organization_id, team_id = f"org_{name}", f"team_{name}"
@@ -77,7 +77,7 @@ def make_tenant(name: str = "a", *, credits: int = 10, groups: list[str] | None 
         team_id=team_id,
         team_alias=name,
         model_groups=groups,
-        credits_allocated=credits,
+        credits_allocated=credits_allocated,
         metadata={},
         actor="test",
     )

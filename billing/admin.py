@@ -1,0 +1,173 @@
+"""The admin of teams and their credits. Accounts, holds and the ledger are for reading: only triggers write them."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import F
+from django.utils.safestring import SafeString
+
+from billing.models import CreditAccount, CreditHold, LedgerEntry
+from modelgroups.admin import TeamGroupInline
+from tenancy.admin import BrowseAdmin, ReadOnlyAdmin, ReadOnlyInline, VirtualKeyInline, in_a_row, link
+from tenancy.models import Team
+
+NUMBERS = ("allocated", "used", "remaining", "held", "available")
+
+
+class CreditAccountInline(ReadOnlyInline):
+    """A team's balance."""
+
+    model = CreditAccount
+    verbose_name_plural = "credits"
+    fields = (*NUMBERS, "credit_limit", "last_sequence")
+    readonly_fields = fields
+
+
+class TeamForm(forms.ModelForm):
+    """What can be changed of a team here."""
+
+    job_ttl_s = forms.IntegerField(
+        label="Job TTL (s)",
+        required=False,
+        min_value=1,
+        max_value=2**31 - 1,
+        help_text="Seconds until an open job is failed; empty for the default. For jobs opened from now on.",
+    )
+
+    class Meta:
+        model = Team
+        fields = ("team_alias", "status", "job_ttl_s", "metadata")
+
+
+@admin.register(Team)
+class TeamAdmin(BrowseAdmin):
+    """Here and not in tenancy.admin for the reason that the API's view is: it shows credits and groups, too."""
+
+    form = TeamForm
+    list_display = ("team_id", "team_alias", "organization", "status", *NUMBERS, "created_at")
+    list_filter = ("status",)
+    list_select_related = ("organization", "credit_account")
+    search_fields = ("team_id", "team_alias", "organization__organization_id__exact")
+    date_hierarchy = "created_at"
+    fields = (
+        "team_id",
+        "organization",
+        "team_alias",
+        "status",
+        "job_ttl_s",
+        "metadata",
+        "see_also",
+        "created_at",
+        "updated_at",
+    )
+    readonly_fields = ("team_id", "organization", "see_also", "created_at", "updated_at")
+    inlines = (CreditAccountInline, VirtualKeyInline, TeamGroupInline)
+
+    @admin.display(description="See also")
+    def see_also(self, team: Team) -> SafeString:
+        """What would be too much for this page."""
+        return in_a_row(
+            link("jobs_job_changelist", "Jobs", team__id__exact=team.pk),
+            link("billing_ledgerentry_changelist", "Ledger", account__exact=team.pk),
+            link("billing_credithold_changelist", "Holds", account__exact=team.pk),
+            link("tenancy_virtualkey_changelist", "Keys", team__id__exact=team.pk),
+        )
+
+    @admin.display(ordering="credit_account__allocated")
+    def allocated(self, team: Team) -> int:
+        """Of its account, as the following."""
+        return team.credit_account.allocated
+
+    @admin.display(ordering="credit_account__used")
+    def used(self, team: Team) -> int:
+        """Charged for jobs."""
+        return team.credit_account.used
+
+    @admin.display(ordering=F("credit_account__allocated") - F("credit_account__used"))
+    def remaining(self, team: Team) -> int:
+        """Allocated minus used."""
+        return team.credit_account.remaining
+
+    @admin.display(ordering="credit_account__held")
+    def held(self, team: Team) -> int:
+        """By open jobs."""
+        return team.credit_account.held
+
+    @admin.display(ordering=F("credit_account__allocated") - F("credit_account__used") - F("credit_account__held"))
+    def available(self, team: Team) -> int:
+        """Remaining minus held."""
+        return team.credit_account.available
+
+
+@admin.register(CreditAccount)
+class CreditAccountAdmin(ReadOnlyAdmin):
+    """Balances are what entries and holds make them."""
+
+    list_display = ("team", *NUMBERS, "last_sequence", "created_at")
+    list_select_related = ("team",)
+    search_fields = ("team__team_id",)
+    date_hierarchy = "created_at"
+    fields = ("team", *NUMBERS, "credit_limit", "auto_refill", "last_sequence", "entries", "created_at")
+    readonly_fields = fields
+
+    @admin.display(description="Ledger")
+    def entries(self, account: CreditAccount) -> SafeString:
+        """A link: there may be very many."""
+        return link("billing_ledgerentry_changelist", "Entries", account__exact=account.pk)
+
+
+class OfAnAccount(ReadOnlyAdmin):
+    """The columns that entries and holds share."""
+
+    list_select_related = ("account__team",)
+
+    @admin.display(description="Team", ordering="account__team__team_id")
+    def team(self, row: Any) -> SafeString:
+        """Whose it is."""
+        return link("tenancy_team_change", row.account.team, pk=row.account_id)
+
+    @admin.display(description="Job", ordering="job_id")
+    def job(self, row: Any) -> SafeString | str:
+        """A link, where there is one."""
+        return link("jobs_job_change", row.job_id, pk=row.job_id) if row.job_id else "-"
+
+
+@admin.register(LedgerEntry)
+class LedgerEntryAdmin(OfAnAccount):
+    """The ledger only grows, and not from here."""
+
+    list_display = ("created_at", "team", "sequence", "kind", "amount", "balance_after", "reason", "job")
+    list_filter = ("kind", "created_at")
+    search_fields = ("account__team__team_id__exact", "reason", "actor__exact")
+    uuid_fields = ("id", "job_id")
+    date_hierarchy = "created_at"
+    fields = (
+        "id",
+        "team",
+        "sequence",
+        "kind",
+        "amount",
+        "balance_after",
+        "reason",
+        "job",
+        "hold",
+        "metadata",
+        "actor",
+        "created_at",
+    )
+    readonly_fields = fields
+
+
+@admin.register(CreditHold)
+class CreditHoldAdmin(OfAnAccount):
+    """Credits set aside for open jobs, and what became of them."""
+
+    list_display = ("created_at", "team", "job", "amount", "state", "ended_at", "balance_after")
+    list_filter = ("state", "created_at")
+    search_fields = ("account__team__team_id__exact",)
+    uuid_fields = ("id", "job_id")
+    date_hierarchy = "created_at"
+    ordering = ("-created_at", "-id")
+    fields = ("id", "team", "job", "amount", "state", "created_at", "ended_at", "balance_after")
+    readonly_fields = fields

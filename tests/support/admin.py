@@ -1,0 +1,69 @@
+"""The admin as somebody with certain permissions sees it."""
+
+from typing import Any
+
+from django.contrib.auth.models import Permission, User
+from django.db import connection, models
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+
+class AdminClient:
+    """A browser that is logged in. `permissions` None: a superuser."""
+
+    def __init__(self, permissions: list[str] | None = None, *, name: str = "somebody") -> None:
+        user = User.objects.create_user(name, is_staff=True, is_superuser=permissions is None)
+        for permission in permissions or []:
+            app, _, codename = permission.partition(".")
+            user.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
+        self._client = Client()
+        self._client.force_login(user)
+
+    def get(self, page: str, *arguments: object, **query: Any) -> Any:
+        return self._client.get(reverse(f"admin:{page}", args=arguments), query or None)
+
+    def post(self, page: str, *arguments: object, **data: Any) -> Any:
+        return self._client.post(reverse(f"admin:{page}", args=arguments), data)
+
+    def html(self, page: str, *arguments: object, **query: Any) -> str:
+        response = self.get(page, *arguments, **query)
+        assert response.status_code == 200, (page, response.status_code)
+        return response.content.decode()
+
+    def queries(self, page: str, *arguments: object, **query: Any) -> int:
+        """How many queries the page takes, once Django knows its content types."""
+        self.html(page, *arguments, **query)
+        with CaptureQueriesContext(
+            connection,
+        ) as captured:
+            self.html(page, *arguments, **query)
+        return len(captured)
+
+    def action(self, page: str, name: str, *pks: object) -> Any:
+        """Run an action of a list on these rows."""
+        return self.post(page, action=name, _selected_action=[str(pk) for pk in pks])
+
+
+def page_of(model: type[models.Model], page: str) -> str:
+    """The name of a model's page: "changelist", "add", "change", "delete", "history"."""
+    return f"{model._meta.app_label}_{model._meta.model_name}_{page}"
+
+
+def row(instance: models.Model) -> dict[str, Any]:
+    """All that the database has of it."""
+    return type(instance)._default_manager.filter(pk=instance.pk).values().get()
+
+
+def form_of(client: AdminClient, page: str, pk: object) -> dict[str, Any]:
+    """What a browser would send for a change page as it stands."""
+    context = client.get(page, pk).context
+    forms = [context["adminform"].form]
+    for inline in context["inline_admin_formsets"]:
+        forms += [inline.formset.management_form, *inline.formset.forms]
+    data = {}
+    for form in forms:
+        for field in form:
+            value = field.value()
+            data[field.html_name] = "" if value is None else value
+    return data
