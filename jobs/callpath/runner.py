@@ -21,7 +21,7 @@ from jobs.callpath import idempotency as idempotency_keys
 from jobs.callpath.replies import Reply, ReplySender
 from jobs.callpath.statements import CLAIM_CALL, HEARTBEAT, LEAVE, RECORD_OUTCOME
 from jobs.errors import Failure, failure_text
-from modelgroups.gateway import sdk
+from modelgroups.gateway import chat
 from modelgroups.gateway.errors import REQUESTS_OWN_FAULT, AttemptFailed
 from modelgroups.gateway.types import ChatAnswer, ChatRequest, Target
 
@@ -76,6 +76,7 @@ class Runner:
         self._heartbeat.cancel()
         await asyncio.gather(self._heartbeat, return_exceptions=True)
         await self._replies.close()
+        await chat.close()
         try:
             await async_database.fetch_all(LEAVE, {"worker_id": self.worker_id})
         except DependencyUnavailable:
@@ -149,7 +150,7 @@ class Runner:
 
 async def start() -> Runner:
     """A runner, ready to run: needs the event loop that it will live on."""
-    await sdk.warm_up()
+    await chat.start()
     return Runner()
 
 
@@ -196,7 +197,7 @@ async def ask(
     started_at, started = datetime.now(UTC), time.monotonic()
     answer, failed = None, None
     try:
-        answer = await sdk.chat(target, request, timeout_s=timeout_s)
+        answer = await chat.ask(target, request, timeout_s=timeout_s)
         usage = answer.usage
     except AttemptFailed as error:
         failed, usage = error, error.usage

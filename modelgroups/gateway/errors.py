@@ -40,6 +40,23 @@ TEXTS = {
 REQUESTS_OWN_FAULT = frozenset({Cause.REQUEST_REFUSED, Cause.CONTENT_POLICY, Cause.CONTEXT_WINDOW})
 
 
+_CAUSES_BY_STATUS = {
+    401: Cause.AUTHENTICATION,
+    403: Cause.AUTHENTICATION,
+    404: Cause.MODEL_NOT_FOUND,
+    408: Cause.TIMEOUT,
+    409: Cause.CONFLICT,
+    429: Cause.RATE_LIMITED,
+}
+
+
+def cause_of_status(status: int) -> Cause:
+    """The cause that an HTTP status speaks of."""
+    if status in _CAUSES_BY_STATUS:
+        return _CAUSES_BY_STATUS[status]
+    return Cause.REQUEST_REFUSED if 400 <= status < 500 else Cause.PROVIDER_ERROR
+
+
 class AttemptFailed(Exception):
     """One model did not answer usably.
 

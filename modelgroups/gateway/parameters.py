@@ -122,6 +122,11 @@ def check_config(config: Mapping[str, Any], *, field: str) -> None:
         raise InvalidInput("input_cost_per_token and output_cost_per_token go together", field=field)
 
 
+def litellm_name(model_name: str, config: Mapping[str, Any]) -> str:
+    """The name by which LiteLLM knows the model, such as "azure/gpt-4-eu"."""
+    return str(config.get("model", model_name))
+
+
 def own_price(config: Mapping[str, Any]) -> tuple[Decimal, Decimal] | None:
     """The operator's price per input and output token in USD, None where there is none."""
     if "input_cost_per_token" not in config:

@@ -17,9 +17,9 @@ from typing import Any
 import httpx
 import litellm
 
-from modelgroups.gateway.errors import AttemptFailed, Cause
-from modelgroups.gateway.parameters import SAMPLING, own_price
-from modelgroups.gateway.types import ChatAnswer, ChatRequest, Target, Usage
+from modelgroups.gateway.errors import AttemptFailed, Cause, cause_of_status
+from modelgroups.gateway.parameters import SAMPLING, litellm_name, own_price
+from modelgroups.gateway.types import ChatAnswer, ChatRequest, Target, Usage, short_text, token_count
 
 logger = logging.getLogger(__name__)
 
@@ -41,14 +41,6 @@ _CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
     (litellm.APIResponseValidationError, Cause.MALFORMED_ANSWER),
     (litellm.JSONSchemaValidationError, Cause.MALFORMED_ANSWER),
 )
-_CAUSES_BY_STATUS = {
-    401: Cause.AUTHENTICATION,
-    403: Cause.AUTHENTICATION,
-    404: Cause.MODEL_NOT_FOUND,
-    408: Cause.TIMEOUT,
-    409: Cause.CONFLICT,
-    429: Cause.RATE_LIMITED,
-}
 
 
 async def chat(target: Target, request: ChatRequest, *, timeout_s: float) -> ChatAnswer:
@@ -62,7 +54,7 @@ async def chat(target: Target, request: ChatRequest, *, timeout_s: float) -> Cha
     try:
         async with asyncio.timeout(timeout_s):
             response = await litellm.acompletion(
-                model=target.config.get("model", target.model_name),
+                model=litellm_name(target.model_name, target.config),
                 messages=request.messages,
                 api_key=target.api_key,
                 timeout=timeout_s,
@@ -96,7 +88,9 @@ def _translate(error: Exception) -> AttemptFailed:
     cause = next(by_class, None)
     if cause is None and _never_got_an_answer(error):
         cause, status = Cause.UNREACHABLE, None
-    cause = cause or _cause_of_status(status)
+    if cause is None:
+        # LiteLLM raises plain Python errors where it stumbles over an answer's shape.
+        cause = Cause.MALFORMED_ANSWER if status is None else cause_of_status(status)
     return AttemptFailed(cause, error_class=type(error).__name__, http_status=status)
 
 
@@ -106,15 +100,6 @@ def _never_got_an_answer(error: BaseException) -> bool:
     while link is not None and not isinstance(link, httpx.TransportError):
         link = link.__cause__ or link.__context__
     return link is not None
-
-
-def _cause_of_status(status: int | None) -> Cause:
-    if status is None:
-        # LiteLLM raises plain Python errors where it stumbles over an answer's shape.
-        return Cause.MALFORMED_ANSWER
-    if status in _CAUSES_BY_STATUS:
-        return _CAUSES_BY_STATUS[status]
-    return Cause.REQUEST_REFUSED if 400 <= status < 500 else Cause.PROVIDER_ERROR
 
 
 def _read(response: Any, target: Target) -> ChatAnswer:
@@ -127,15 +112,15 @@ def _read(response: Any, target: Target) -> ChatAnswer:
     content = getattr(message, "content", None)
     return ChatAnswer(
         content=content if content is None else str(content),
-        finish_reason=getattr(choices[0], "finish_reason", None),
+        finish_reason=short_text(getattr(choices[0], "finish_reason", None)),
         usage=usage,
     )
 
 
 def _usage(response: Any, target: Target) -> Usage:
     reported = getattr(response, "usage", None)
-    prompt_tokens = int(getattr(reported, "prompt_tokens", 0) or 0)
-    completion_tokens = int(getattr(reported, "completion_tokens", 0) or 0)
+    prompt_tokens = token_count(getattr(reported, "prompt_tokens", 0))
+    completion_tokens = token_count(getattr(reported, "completion_tokens", 0))
     price = own_price(target.config)
     if price is not None:
         cost_usd: Decimal | None = prompt_tokens * price[0] + completion_tokens * price[1]
@@ -151,7 +136,7 @@ def _cost_by_price_map(response: Any, target: Target, prompt_tokens: int, comple
         try:
             reported = sum(
                 litellm.cost_per_token(
-                    model=target.config.get("model", target.model_name),
+                    model=litellm_name(target.model_name, target.config),
                     prompt_tokens=prompt_tokens,
                     completion_tokens=completion_tokens,
                 )
@@ -159,4 +144,4 @@ def _cost_by_price_map(response: Any, target: Target, prompt_tokens: int, comple
         except Exception:  # noqa: BLE001 (LiteLLM raises a bare Exception for a model that it does not know)
             logger.error("no cost for an answer of %s: counted as unknown", target.model_name)
             return None
-    return Decimal(str(reported))
+    return max(Decimal(str(reported)), Decimal(0))

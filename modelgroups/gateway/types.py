@@ -39,3 +39,13 @@ class ChatAnswer:
     content: str | None = field(repr=False)
     finish_reason: str | None
     usage: Usage
+
+
+def token_count(reported: Any) -> int:
+    """A provider's count as a number that can be stored; nonsense counts as 0."""
+    return min(max(reported, 0), 2**53) if isinstance(reported, int) else 0
+
+
+def short_text(reported: Any) -> str | None:
+    """A provider's short text, such as a finish reason, as a text that can be stored."""
+    return reported.replace("\x00", "")[:64] if isinstance(reported, str) else None

@@ -1,0 +1,162 @@
+"""Asking a model that speaks plain OpenAI, without LiteLLM's SDK in between.
+
+The SDK costs several milliseconds of CPU per call, most of what a worker does. Where a model needs none of its
+translations, one pooled POST asks the same, and the price is LiteLLM's all the same (`prices.cost_usd`). Every
+other model keeps the SDK: `is_plain_openai` decides, and when in doubt it says no.
+"""
+
+import asyncio
+import json
+import os
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import aiohttp
+
+from modelgroups.gateway.errors import AttemptFailed, Cause, cause_of_status
+from modelgroups.gateway.parameters import SAMPLING, litellm_name
+from modelgroups.gateway.prices import cost_usd, has_flat_price, has_known_price
+from modelgroups.gateway.types import ChatAnswer, ChatRequest, Target, Usage, short_text, token_count
+
+OPENAI_API_BASE = "https://api.openai.com/v1"
+#: Models whose parameters LiteLLM passes on as they are; for newer ones it renames some (max_tokens, for one).
+PLAIN_MODELS = frozenset(
+    {"gpt-3.5-turbo", "gpt-4", "gpt-4-turbo", "gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano"}
+)
+#: No chat answer is that long. A provider that sends more is broken, and must not fill our memory.
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
+CONNECTIONS = 5000
+CHUNK_BYTES = 64 * 1024
+
+#: What OpenAI writes into `error.code` of a 400 that has a cause of its own.
+_CAUSES_BY_CODE = {
+    "context_length_exceeded": Cause.CONTEXT_WINDOW,
+    "content_policy_violation": Cause.CONTENT_POLICY,
+    "content_filter": Cause.CONTENT_POLICY,
+}
+
+_sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession] = WeakKeyDictionary()
+
+
+def is_plain_openai(target: Target) -> bool:
+    """Whether one POST does: OpenAI's own older models, and any other that an `api_base` serves as `openai/…`."""
+    config = target.config
+    if config.keys() & {"mock_response", "api_version"} or not has_flat_price(target.model_name, config):
+        return False
+    provider, _, bare = litellm_name(target.model_name, config).partition("/")
+    if bare:
+        # A name of OpenAI's that is not among the plain ones may be one whose parameters LiteLLM renames.
+        is_served_elsewhere = "api_base" in config and not has_known_price(bare, {})
+        return provider == "openai" and (bare in PLAIN_MODELS or is_served_elsewhere)
+    return provider in PLAIN_MODELS
+
+
+async def chat(target: Target, request: ChatRequest, *, timeout_s: float) -> ChatAnswer:
+    """Ask one model once. Raises AttemptFailed; no other exception means a bug of ours."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            status, body = await _post(target, request)
+    except TimeoutError as error:
+        raise AttemptFailed(Cause.TIMEOUT, error_class="Timeout") from error
+    except aiohttp.ClientError as error:
+        raise AttemptFailed(Cause.UNREACHABLE, error_class=type(error).__name__) from error
+    if status != 200:
+        raise AttemptFailed(_cause(status, body), error_class="APIStatusError", http_status=status)
+    answer = _parsed(body)
+    if answer is None:
+        raise AttemptFailed(Cause.MALFORMED_ANSWER, error_class="NotJSON", http_status=status)
+    return _read(answer, target)
+
+
+async def _post(target: Target, request: ChatRequest) -> tuple[int, bytes]:
+    """Status and body. Raises aiohttp.ClientError; AttemptFailed for a body without end."""
+    config = target.config
+    base = str(config.get("api_base") or os.environ.get("OPENAI_BASE_URL") or OPENAI_API_BASE)
+    key = target.api_key or os.environ.get("OPENAI_API_KEY")
+    payload = {
+        "model": litellm_name(target.model_name, config).removeprefix("openai/"),
+        "messages": request.messages,
+        **{name: value for name, value in config.items() if name in SAMPLING},
+        **request.parameters,
+    }
+    headers = {"Content-Type": "application/json", **config.get("extra_headers", {})}
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
+    url = f"{base.rstrip('/')}/chat/completions"
+    async with _session().post(url, data=json.dumps(payload).encode(), headers=headers, allow_redirects=False) as reply:
+        chunks, size = [], 0
+        async for chunk in reply.content.iter_chunked(CHUNK_BYTES):
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > MAX_ANSWER_BYTES:
+                reply.close()
+                raise AttemptFailed(Cause.MALFORMED_ANSWER, error_class="AnswerTooLarge", http_status=reply.status)
+        return reply.status, b"".join(chunks)
+
+
+def _session() -> aiohttp.ClientSession:
+    """The running loop's session: one pool of connections for all calls of a worker."""
+    loop = asyncio.get_running_loop()
+    session = _sessions.get(loop)
+    if session is None:
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=CONNECTIONS, limit_per_host=CONNECTIONS, keepalive_timeout=30),
+            timeout=aiohttp.ClientTimeout(total=None),
+            # Looking the proxies up at every request is slow, so only where there are some.
+            trust_env=bool(urllib.request.getproxies()),
+        )
+        _sessions[loop] = session
+    return session
+
+
+async def close() -> None:
+    """Close the running loop's session, if it has one."""
+    session = _sessions.pop(asyncio.get_running_loop(), None)
+    if session is not None:
+        await session.close()
+
+
+def _cause(status: int, body: bytes) -> Cause:
+    error = (_parsed(body) or {}).get("error")
+    code = error.get("code") if isinstance(error, dict) else None
+    return _CAUSES_BY_CODE.get(str(code), cause_of_status(status)) if status == 400 else cause_of_status(status)
+
+
+def _read(answer: Mapping[str, Any], target: Target) -> ChatAnswer:
+    """An answer without a choice is none, though it may have cost."""
+    usage = _usage(answer, target)
+    choices = answer.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    choice = choice if isinstance(choice, dict) else {}
+    message = choice.get("message")
+    content = message.get("content") if isinstance(message, dict) else None
+    if not isinstance(message, dict) or not isinstance(content, str | None):
+        raise AttemptFailed(Cause.MALFORMED_ANSWER, error_class="EmptyAnswer", usage=usage)
+    return ChatAnswer(content=content, finish_reason=short_text(choice.get("finish_reason")), usage=usage)
+
+
+def _usage(answer: Mapping[str, Any], target: Target) -> Usage:
+    reported = answer.get("usage")
+    reported = reported if isinstance(reported, dict) else {}
+    details = reported.get("prompt_tokens_details")
+    prompt_tokens = token_count(reported.get("prompt_tokens"))
+    completion_tokens = token_count(reported.get("completion_tokens"))
+    cached_tokens = token_count(details.get("cached_tokens")) if isinstance(details, dict) else 0
+    cost = cost_usd(
+        target.model_name,
+        target.config,
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        cached_tokens=min(cached_tokens, prompt_tokens),
+    )
+    return Usage(prompt_tokens, completion_tokens, cost)
+
+
+def _parsed(body: bytes) -> Mapping[str, Any] | None:
+    try:
+        parsed = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return parsed if isinstance(parsed, dict) else None
