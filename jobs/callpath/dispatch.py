@@ -7,9 +7,10 @@ records the outcome, so a client that leaves, or a web process that dies, loses 
 import asyncio
 import logging
 import uuid
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -27,6 +28,7 @@ from jobs.errors import (
     CallNotFound,
     JobAlreadyEnded,
     JobNotFound,
+    LLMCallFailed,
     NotRetryable,
     call_failed,
 )
@@ -38,6 +40,8 @@ logger = logging.getLogger(__name__)
 RUN_CALL_TASK = "jobs.run_call"
 #: How much longer than the call's own deadline web waits: the worker's failure still arrives as an answer.
 GRACE_S = 5.0
+
+Dispatched = TypeVar("Dispatched")
 
 
 @dataclass(frozen=True)
@@ -77,26 +81,43 @@ async def make_call_once(
 
     Raises also IdempotencyKeyReused, IdempotencyKeyInFlight.
     """
-    stored = await idempotency.claim(key, request_hash=request_hash)
-    if stored is not None:
-        return Reply.decode(stored), True
+    dispatched = await _in_any_case(
+        _claim_and_dispatch(team=team, job_id=job_id, request=request, key=key, request_hash=request_hash)
+    )
+    if isinstance(dispatched, Reply):
+        return dispatched, True
     try:
-        return await make_call(team=team, job_id=job_id, request=request, key=key), False
-    except AnswerLost:
-        raise  # The call ran; its answer may yet be found under the key.
-    except DomainError:
+        return await _answer(dispatched), False
+    except LLMCallFailed:
         await idempotency.give_back(key)
         raise
 
 
-async def make_call(
-    *, team: TeamRef, job_id: UUID, request: CallRequest, key: idempotency.CallKey | None = None
-) -> Reply:
+async def make_call(*, team: TeamRef, job_id: UUID, request: CallRequest) -> Reply:
     """Run one call to its end and return the worker's reply, whose state is `succeeded`.
 
     Raises JobNotFound, JobAlreadyEnded, ModelGroupAccessDenied, CallNotFound, NotRetryable (nothing dispatched, no
     record), LLMCallFailed (on record as failed), AnswerLost, DependencyUnavailable.
     """
+    return await _answer(await _in_any_case(_dispatch(team=team, job_id=job_id, request=request, key=None)))
+
+
+async def _claim_and_dispatch(
+    *, team: TeamRef, job_id: UUID, request: CallRequest, key: idempotency.CallKey, request_hash: bytes
+) -> UUID | Reply:
+    """The new call's id, or the reply that an earlier one got."""
+    stored = await idempotency.claim(key, request_hash=request_hash)
+    if stored is not None:
+        return Reply.decode(stored)
+    try:
+        return await _dispatch(team=team, job_id=job_id, request=request, key=key)
+    except DomainError:
+        await idempotency.give_back(key)
+        raise
+
+
+async def _dispatch(*, team: TeamRef, job_id: UUID, request: CallRequest, key: idempotency.CallKey | None) -> UUID:
+    """Admit the call and hand it to a worker. Returns its id, which the hub then expects a reply for."""
     hub = _reply_hub()
     call_id = await admit(team=team, job_id=job_id, request=request)
     hub.expect(call_id)
@@ -105,14 +126,44 @@ async def make_call(
     except BaseException:
         hub.forget(call_id)
         raise
+    return call_id
+
+
+async def _answer(call_id: UUID) -> Reply:
+    """Wait for the worker. Raises LLMCallFailed, AnswerLost."""
     try:
-        reply = await hub.wait(call_id, timeout_s=settings.CALL_DEADLINE_S + GRACE_S)
+        reply = await _reply_hub().wait(call_id, timeout_s=settings.CALL_DEADLINE_S + GRACE_S)
     except TimeoutError:
         logger.error("call %s neither answered nor ended in time", call_id)
         raise AnswerLost from None
     if reply.state != "succeeded":
         raise call_failed(reply.cause)
     return reply
+
+
+#: The event loop itself keeps no hold of its tasks.
+_dispatching: "set[asyncio.Task[Any]]" = set()
+
+
+async def _in_any_case(dispatching: Coroutine[Any, Any, Dispatched]) -> Dispatched:
+    """Let it run to its end, even if the client leaves meanwhile.
+
+    A call that is written down and never dispatched would keep its job from completing until its deadline, and
+    its Idempotency-Key from being used.
+    """
+    task = asyncio.create_task(dispatching)
+    _dispatching.add(task)
+    task.add_done_callback(_dispatching.discard)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.add_done_callback(_expect_no_reply)
+        raise
+
+
+def _expect_no_reply(task: "asyncio.Task[Any]") -> None:
+    if not task.cancelled() and task.exception() is None and isinstance(task.result(), UUID):
+        _reply_hub().forget(task.result())
 
 
 async def admit(*, team: TeamRef, job_id: UUID, request: CallRequest) -> UUID:
