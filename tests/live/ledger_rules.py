@@ -1,0 +1,41 @@
+"""The ledger's invariants, asked of the database in plain SQL. Each query finds what breaks its rule."""
+
+from tests.support.stack import Stack
+
+RULES = {
+    "a balance is the sum of its entries": """
+        SELECT a.team_id FROM billing_creditaccount a LEFT JOIN billing_ledgerentry e ON e.account_id = a.team_id
+        GROUP BY a.team_id HAVING a.allocated - a.used <> COALESCE(SUM(e.amount), 0)
+    """,
+    "what is held is the sum of the open holds": """
+        SELECT a.team_id FROM billing_creditaccount a
+        LEFT JOIN billing_credithold h ON h.account_id = a.team_id AND h.state = 'held'
+        GROUP BY a.team_id HAVING a.held <> COALESCE(SUM(h.amount), 0)
+    """,
+    "sequences have no gap": """
+        SELECT a.team_id FROM billing_creditaccount a LEFT JOIN billing_ledgerentry e ON e.account_id = a.team_id
+        GROUP BY a.team_id
+        HAVING COUNT(e.id) <> a.last_sequence OR COALESCE(MAX(e.sequence), 0) <> a.last_sequence
+            OR COUNT(DISTINCT e.sequence) <> COUNT(e.id)
+    """,
+    "an entry's balance_after is the sum up to it": """
+        SELECT id FROM (
+            SELECT id, balance_after, SUM(amount) OVER (PARTITION BY account_id ORDER BY sequence) AS sum
+            FROM billing_ledgerentry
+        ) entries WHERE balance_after <> sum
+    """,
+    "no account is overdrawn": "SELECT team_id FROM billing_creditaccount WHERE held > allocated - used OR held < 0",
+    "a deduction is a captured hold, and the reverse": """
+        SELECT COALESCE(h.id, e.hold_id) FROM (SELECT * FROM billing_credithold WHERE state = 'captured') h
+        FULL JOIN (SELECT * FROM billing_ledgerentry WHERE kind = 'deduction') e ON e.hold_id = h.id
+        WHERE h.id IS NULL OR e.hold_id IS NULL OR h.amount <> -e.amount
+    """,
+    "an open job has an open hold, and no other has": """
+        SELECT j.id FROM jobs_job j LEFT JOIN billing_credithold h ON h.job_id = j.id
+        WHERE h.id IS NULL OR (h.state = 'held') <> (j.status IN ('pending', 'in_progress'))
+    """,
+}
+
+
+def assert_ledger_is_sound(stack: Stack) -> None:
+    assert [rule for rule, sql in RULES.items() if stack.query(sql)] == []

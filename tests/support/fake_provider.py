@@ -1,0 +1,236 @@
+"""A model provider for tests: a real server that speaks OpenAI's chat completions, well or badly.
+
+    python -m tests.support.fake_provider --port 8100
+
+How it behaves is the first segment of the path before `/v1`; further segments only tell tests apart:
+
+    /ok/v1  /ok/some-test/v1            answers
+    /slow-5s/v1                         answers after five seconds
+    /held/some-test/v1                  answers once POST /_release/held/some-test has come
+    /timeout/v1                         never answers
+    /status-429/v1                      any error status, in OpenAI's shape
+    /content-policy/v1  /context-window/v1   the 400s that LiteLLM has classes for
+    /garbage/v1                         200 and a page of HTML
+    /empty/v1                           200 without a choice, but with usage
+    /drop/v1                            closes the connection
+
+Without such a segment (`/v1`), the request's model is the behaviour. `GET /_counts` tells how many requests came
+under each path so far. Errors hold a URL, a key and the model's name, so that a test sees where they leak.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+PROMPT_TOKENS = 11
+COMPLETION_TOKENS = 7
+ANSWER = "Here is the analysis."
+LEAKED_URL = "https://internal-gateway.provider.example/v1/deployments"
+LEAKED_KEY = "sk-provider-0123456789abcdef"
+
+USAGE = {
+    "prompt_tokens": PROMPT_TOKENS,
+    "completion_tokens": COMPLETION_TOKENS,
+    "total_tokens": PROMPT_TOKENS + COMPLETION_TOKENS,
+}
+REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    408: "Request Timeout",
+    409: "Conflict",
+    422: "Unprocessable Entity",
+    429: "Too Many Requests",
+    500: "Internal Server Error",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+}
+ERROR_TYPES = {
+    400: ("invalid_request_error", None),
+    401: ("authentication_error", "invalid_api_key"),
+    404: ("invalid_request_error", "model_not_found"),
+    429: ("rate_limit_error", "rate_limit_exceeded"),
+}
+
+
+class Dropped(Exception):
+    """Close the connection without an answer."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What came in."""
+
+    method: str
+    path: str
+    body: Any
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What goes out."""
+
+    body: bytes
+    status: int = 200
+    content_type: str = "application/json"
+
+    def encode(self) -> bytes:
+        head = (
+            f"HTTP/1.1 {self.status} {REASONS.get(self.status, 'Status')}\r\n"
+            f"content-type: {self.content_type}\r\ncontent-length: {len(self.body)}\r\n\r\n"
+        )
+        return head.encode() + self.body
+
+
+def as_json(body: Any, status: int = 200) -> Answer:
+    return Answer(json.dumps(body).encode(), status)
+
+
+def completion(model: str, choices: bool = True) -> Answer:
+    """A chat completion, with or without its choice."""
+    message = {"role": "assistant", "content": ANSWER}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+    return as_json(
+        {
+            "id": "chatcmpl-fake",
+            "object": "chat.completion",
+            "created": 1_700_000_000,
+            "model": model,
+            "choices": [choice] if choices else [],
+            "usage": USAGE,
+        }
+    )
+
+
+def error(status: int, model: str, code: str | None = None, text: str = "") -> Answer:
+    """An error in OpenAI's shape that says far too much."""
+    error_type, default_code = ERROR_TYPES.get(status, ("server_error", None))
+    text = text or f"Fake error {status}"
+    message = f"{text} (model '{model}' at {LEAKED_URL} with key {LEAKED_KEY})"
+    return as_json(
+        {"error": {"message": message, "type": error_type, "param": None, "code": code or default_code}}, status
+    )
+
+
+@dataclass
+class Provider:
+    """The server's state: what came, and who is held."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    gates: dict[str, asyncio.Event] = field(default_factory=dict)
+
+    def gate(self, name: str) -> asyncio.Event:
+        return self.gates.setdefault(name, asyncio.Event())
+
+    async def answer(self, request: Request) -> Answer:
+        """Raises Dropped."""
+        if request.path == "/_counts":
+            return as_json(self.counts)
+        if request.path.startswith("/_release/"):
+            self.gate(request.path.removeprefix("/_release/")).set()
+            return as_json({})
+        where, separator, endpoint = request.path.partition("/v1/")
+        if not separator or endpoint != "chat/completions" or not isinstance(request.body, dict):
+            return error(404, "?", text=f"No such path: {request.path}")
+        model = str(request.body.get("model"))
+        name = where.strip("/") or model
+        self.counts[name] += 1
+        return await self.behave(name, model)
+
+    async def behave(self, name: str, model: str) -> Answer:
+        """Raises Dropped."""
+        kind, _, argument = name.partition("/")[0].partition("-")
+        behaviours: dict[str, Callable[[], Awaitable[Answer]]] = {
+            "slow": lambda: self.slow(float(argument.rstrip("s")), model),
+            "held": lambda: self.held(name, model),
+            "timeout": lambda: self.slow(3600, model),
+            "drop": self.drop,
+        }
+        if kind in behaviours:
+            return await behaviours[kind]()
+        if kind == "status":
+            return error(int(argument), model)
+        return self.at_once(name.partition("/")[0], model)
+
+    def at_once(self, behaviour: str, model: str) -> Answer:
+        match behaviour:
+            case "content-policy":
+                text = "Your request was rejected as a result of our safety system"
+                return error(400, model, "content_policy_violation", text)
+            case "context-window":
+                text = "This model's maximum context length is 8192 tokens"
+                return error(400, model, "context_length_exceeded", text)
+            case "garbage":
+                page = f"<html><body>{model} is being upgraded, see {LEAKED_URL}</body></html>"
+                return Answer(page.encode(), content_type="text/html")
+            case "empty":
+                return completion(model, choices=False)
+            case _:
+                return completion(model)
+
+    async def slow(self, delay_s: float, model: str) -> Answer:
+        await asyncio.sleep(delay_s)
+        return completion(model)
+
+    async def held(self, name: str, model: str) -> Answer:
+        await self.gate(name).wait()
+        return completion(model)
+
+    async def drop(self) -> Answer:
+        raise Dropped
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, request after request."""
+        try:
+            while (request := await read_request(reader)) is not None:
+                writer.write((await self.answer(request)).encode())
+                await writer.drain()
+        except (Dropped, ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+
+async def read_request(reader: asyncio.StreamReader) -> Request | None:
+    """The next request; None at the connection's end."""
+    try:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    except asyncio.IncompleteReadError:
+        return None
+    first, *headers = head.split("\r\n")
+    method, path, _ = first.split(" ")
+    length = 0
+    for header in headers:
+        name, _, value = header.partition(":")
+        if name.lower() == "content-length":
+            length = int(value)
+    raw = await reader.readexactly(length) if length else b""
+    return Request(method, path, json.loads(raw) if raw else None)
+
+
+async def run(port: int) -> None:
+    server = await asyncio.start_server(Provider().serve, "127.0.0.1", port, backlog=2048)
+    print("listening", flush=True)  # noqa: T201 (for the log)
+    async with server:
+        await server.serve_forever()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    port: int = parser.parse_args().port
+    try:
+        asyncio.run(run(port))
+    except KeyboardInterrupt:
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()
