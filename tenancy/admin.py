@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django import forms
 from django.contrib import admin
+from django.contrib.auth import get_permission_codename
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q, QuerySet
@@ -205,6 +206,29 @@ class VirtualKeyInline(ReadOnlyInline):
         return super().get_queryset(request).defer("key_hash")
 
 
+class RevocableAdmin(ReadOnlyAdmin):
+    """Keys: to read, and to revoke."""
+
+    actions = ("revoke",)
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        """Django's "change" permission, which is of no other use on keys."""
+        return request.user.has_perm(f"{self.opts.app_label}.{get_permission_codename('change', self.opts)}")
+
+    @admin.action(description="Revoke selected keys at once", permissions=["revoke"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """Stop them, one service call each."""
+        chosen = list(queryset)
+        for key in chosen:
+            self.stop(key)
+            self.log_change(request, key, "Revoked")
+        self.message_user(request, f"{len(chosen)} key(s) revoked")
+
+    def stop(self, key: Any) -> None:
+        """Revoke one key."""
+        raise NotImplementedError
+
+
 class KeyStateFilter(admin.SimpleListFilter):
     """Whether a key works."""
 
@@ -229,7 +253,7 @@ class KeyStateFilter(admin.SimpleListFilter):
 
 
 @admin.register(VirtualKey)
-class VirtualKeyAdmin(ReadOnlyAdmin):
+class VirtualKeyAdmin(RevocableAdmin):
     """Keys are made and rotated through the API, which shows them once."""
 
     list_display = ("__str__", "name", "team", "works", "created_at", "expires_at", "revoked_at")
@@ -240,29 +264,19 @@ class VirtualKeyAdmin(ReadOnlyAdmin):
     secret_fields = ("key_hash",)
     date_hierarchy = "created_at"
     fields = ("id", "team", "name", "last_four", "created_at", "expires_at", "revoked_at", "replaces")
-    actions = ("revoke",)
 
     @admin.display(boolean=True)
     def works(self, key: VirtualKey) -> bool:
         """Neither revoked nor expired."""
         return key.revoked_at is None and (key.expires_at is None or key.expires_at > timezone.now())
 
-    def has_revoke_permission(self, request: HttpRequest) -> bool:
-        """Django's "change" permission, which is of no other use on keys."""
-        return request.user.has_perm("tenancy.change_virtualkey")
-
-    @admin.action(description="Revoke selected keys at once", permissions=["revoke"])
-    def revoke(self, request: HttpRequest, queryset: QuerySet[VirtualKey]) -> None:
-        """Stop them, one service call each."""
-        chosen = list(queryset.select_related("team"))
-        for key in chosen:
-            keys.revoke_virtual_key(team_id=key.team.team_id, key_id=key.id)
-            self.log_change(request, key, "Revoked")
-        self.message_user(request, f"{len(chosen)} key(s) revoked")
+    def stop(self, key: VirtualKey) -> None:
+        """By the service that the API calls, too."""
+        keys.revoke_virtual_key(team_id=key.team.team_id, key_id=key.id)
 
 
 @admin.register(OperatorKey)
-class OperatorKeyAdmin(ReadOnlyAdmin):
+class OperatorKeyAdmin(RevocableAdmin):
     """Operator keys are made by `manage.py create_operator_key`."""
 
     list_display = ("name", "last_four", "scopes", "created_at", "revoked_at")
@@ -272,6 +286,10 @@ class OperatorKeyAdmin(ReadOnlyAdmin):
     secret_fields = ("key_hash",)
     date_hierarchy = "created_at"
     fields = ("id", "name", "last_four", "scopes", "created_at", "revoked_at")
+
+    def stop(self, key: OperatorKey) -> None:
+        """At once."""
+        keys.revoke_operator_key(key_id=key.id)
 
 
 class AnsweredFilter(admin.SimpleListFilter):

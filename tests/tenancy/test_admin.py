@@ -7,7 +7,7 @@ from tenancy.models import IdempotencyRecord, OperatorKey, Organization, Virtual
 from tenancy.queries.principals import hash_key
 from tenancy.services.keys import create_operator_key, create_virtual_key
 from tests.support.admin import AdminClient, form_of
-from tests.support.api import Tenant
+from tests.support.api import ApiClient, Tenant, make_operator
 
 KEYS = "tenancy_virtualkey_changelist"
 
@@ -64,6 +64,19 @@ def test_revoking_stops_the_key_and_is_logged(tenant: Tenant, superuser: AdminCl
     assert (entry.object_id, entry.get_change_message()) == (str(key.pk), "Revoked")
 
 
+def test_an_operators_key_can_be_revoked(superuser: AdminClient) -> None:
+    row, plaintext = create_operator_key(name="ops", scopes=["all"])
+    other = make_operator("other")
+    api = ApiClient(plaintext, header="X-Admin-Key")
+    assert api.get("/api/model-groups").status_code == 200
+
+    assert superuser.action("tenancy_operatorkey_changelist", "revoke", row.pk).status_code == 302
+
+    assert api.get("/api/model-groups").status_code == 401
+    assert other.get("/api/model-groups").status_code == 200
+    assert LogEntry.objects.get().object_id == str(row.pk)
+
+
 def test_revoking_touches_the_chosen_keys_only(tenant: Tenant, superuser: AdminClient) -> None:
     first = VirtualKey.objects.get()
     second = create_virtual_key(team=first.team).row
@@ -97,6 +110,14 @@ def test_who_may_only_view_keys_cannot_revoke_them(tenant: Tenant) -> None:
     key.refresh_from_db()
     assert key.revoked_at is None
     assert 'value="revoke"' not in viewer.html(KEYS)
+
+
+def test_who_may_revoke_virtual_keys_may_not_revoke_operator_keys(db: None) -> None:
+    row, _ = create_operator_key(name="ops", scopes=["all"])
+    staff = AdminClient(["tenancy.change_virtualkey", "tenancy.view_operatorkey"])
+    staff.action("tenancy_operatorkey_changelist", "revoke", row.pk)
+    row.refresh_from_db()
+    assert row.revoked_at is None
 
 
 @pytest.mark.parametrize(("state", "found"), [("works", 1), ("revoked", 1), ("expired", 0)])
