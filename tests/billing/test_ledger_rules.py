@@ -1,5 +1,7 @@
 """The ledger's rules hold in the database itself: each test tries to break one."""
 
+from typing import Any
+
 import pytest
 from django.db import IntegrityError, connection, transaction
 
@@ -7,7 +9,7 @@ from config.foundation.constraints import violated
 from tests.support.api import Tenant
 
 
-def broken_rule(sql: str, *parameters: object) -> str | None:
+def broken_rule(sql: str, *parameters: Any) -> str | None:
     with pytest.raises(IntegrityError) as caught, transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(sql, parameters)
     return violated(caught.value)

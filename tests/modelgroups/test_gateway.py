@@ -25,7 +25,7 @@ def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeProvider]
 
 @pytest.fixture(params=[sdk.chat, openai_http.chat], ids=["sdk", "post"])
 def way(request: pytest.FixtureRequest) -> Way:
-    return request.param  # type: ignore[no-any-return]
+    return request.param
 
 
 def ask(way: Way, target: Target, *, timeout_s: float = 10) -> ChatAnswer:
