@@ -62,12 +62,15 @@ class ApiHandler(ASGIHandler):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or stop working on it when its client has gone."""
         limit = settings.MAX_CALL_BODY_BYTES if scope["path"].endswith("/llm-call") else settings.MAX_BODY_BYTES
+        limited = _LimitedBody(receive, limit)
         try:
-            body = await self.read_body(_limited(receive, limit))
+            body = await self.read_body(limited.receive)
         except RequestAborted:
             return
         except PayloadTooLarge as error:
-            await self._refuse(error, scope, receive, send)
+            # Most clients read no answer before they have sent all, so let one finish that is not far from it.
+            await limited.discard()
+            await self._refuse(error, scope, send)
             return
         with body:
             request = ASGIRequest(scope, body)
@@ -76,14 +79,7 @@ class ApiHandler(ASGIHandler):
             body.seek(0)
             await self._answer(request, receive, send)
 
-    async def _refuse(self, error: PayloadTooLarge, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 413, after letting the client finish if it is not far from it: most read no answer before."""
-        remaining = DISCARD_BYTES
-        while remaining > 0:
-            message = await receive()
-            remaining -= len(message.get("body", b""))
-            if not message.get("more_body", False):
-                break
+    async def _refuse(self, error: PayloadTooLarge, scope: Scope, send: Send) -> None:
         request = ASGIRequest(scope, io.BytesIO())
         middleware.assign_request_id(request)
         response = errors.error_response(error, request)
@@ -137,19 +133,33 @@ def _run_in_thread(view: Callable[..., Any], request: HttpRequest, args: Any, kw
         close_old_connections()
 
 
-def _limited(receive: Receive, limit: int) -> Receive:
-    """`receive` that stops reading at `limit` bytes, before they fill memory or disk. Raises PayloadTooLarge."""
-    received = 0
+class _LimitedBody:
+    """`receive` that stops at a number of bytes, before they fill memory or disk."""
 
-    async def limited_receive() -> Message:
-        nonlocal received
-        message = await receive()
-        received += len(message.get("body", b""))
-        if received > limit:
-            raise PayloadTooLarge(f"Request body is larger than {limit} bytes")
+    def __init__(self, receive: Receive, limit: int) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._received = 0
+        self._is_complete = False
+
+    async def receive(self) -> Message:
+        """The next message. Raises PayloadTooLarge."""
+        message = await self._next()
+        if self._received > self._limit:
+            raise PayloadTooLarge(f"Request body is larger than {self._limit} bytes")
         return message
 
-    return limited_receive
+    async def discard(self) -> None:
+        """Read the rest and throw it away, up to DISCARD_BYTES in all."""
+        while not self._is_complete and self._received < DISCARD_BYTES:
+            await self._next()
+
+    async def _next(self) -> Message:
+        message = await self._receive()
+        self._received += len(message.get("body", b""))
+        # A message without "more_body" is the last one, and so is a disconnect.
+        self._is_complete = not message.get("more_body", False)
+        return message
 
 
 api_handler = ApiHandler()
