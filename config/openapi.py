@@ -46,11 +46,15 @@ class AutoSchema(BaseAutoSchema):
     def _is_idempotent(self) -> bool:
         return not self.path.endswith(("/check", "/revoke"))
 
-    def get_response_serializers(self) -> Any:
-        """The success as the view declares it, and the errors that this kind of operation gives."""
-        declared = super().get_response_serializers()
-        success = declared if isinstance(declared, dict) else {"200": declared}
-        return {**success, **{code: OpenApiResponse(ERROR, why) for code, why in self._errors().items()}}
+    def _get_response_bodies(self, direction: Any = "response") -> Any:
+        """The success as the view declares it, and the errors that this kind of operation gives.
+
+        Overridden here and not at `get_response_serializers`, which `extend_schema` replaces.
+        """
+        bodies = super()._get_response_bodies(direction)
+        for code, why in self._errors().items():
+            bodies[code] = self._get_response_for_code(OpenApiResponse(ERROR, why), code, direction=direction)
+        return bodies
 
     def _errors(self) -> dict[str, str]:
         errors = dict(ALWAYS)

@@ -1,6 +1,7 @@
-"""Django settings, driven by the environment (.env.example lists every variable). Wrong values fail loudly."""
+"""Django settings, driven by the environment (docs/operations.md lists every variable). Wrong values fail loudly."""
 
 import logging
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -222,7 +223,10 @@ logging.captureWarnings(True)
 # --- The product --------------------------------------------------------------------------------------------
 
 #: A team's budget in USD is its credits times this (contract, "Money").
-CREDIT_PRICE_USD = env.str("CREDIT_PRICE_USD", default="0.10")
+try:
+    CREDIT_PRICE_USD = Decimal(env.str("CREDIT_PRICE_USD", default="0.10"))
+except ArithmeticError:
+    raise ImproperlyConfigured("CREDIT_PRICE_USD must be a number, such as 0.10") from None
 #: 402 by the contract; 500 where integrated apps run the guide's sample handler literally.
 INSUFFICIENT_CREDITS_STATUS = env.int("INSUFFICIENT_CREDITS_STATUS", default=402)
 #: How long a job may stay open before the sweeper fails it and releases its hold.

@@ -16,6 +16,7 @@ urlpatterns = [
     path("api/", include("modelgroups.api.urls")),
     path("api/", include("billing.api.urls")),
     path("api/", include("jobs.api.urls")),
+    path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
 ]
 

@@ -38,8 +38,8 @@ from tenancy.queries.principals import TeamRef
 logger = logging.getLogger(__name__)
 
 RUN_CALL_TASK = "jobs.run_call"
-#: How much longer than the call's own deadline web waits: the worker's failure still arrives as an answer.
-GRACE_S = 5.0
+#: How much longer than the call's own deadline web waits: until the sweeper has ended what no worker took.
+GRACE_S = 25.0
 
 Dispatched = TypeVar("Dispatched")
 

@@ -89,7 +89,7 @@ class ModelGroupView(ApiView):
             raise ModelGroupNotFound(group_name)
         return Response(ModelGroupSummaryOut(group).data)
 
-    @extend_schema(operation_id="delete_model_group", responses=DeletedOut)
+    @extend_schema(operation_id="delete_model_group", responses={200: DeletedOut})
     def delete(self, request: Request, group_name: str) -> Response:
         """Delete a model group that no team uses."""
         principal_of(request).require_scope("provision")

@@ -45,8 +45,11 @@ def rotate_virtual_key(*, team_id: str, key_id: UUID, grace_s: int) -> NewVirtua
         raise KeyAlreadyRevoked
     if VirtualKey.objects.filter(replaces=old).exists():
         raise KeyAlreadyRevoked
-    old.expires_at = now + timedelta(seconds=grace_s)
-    old.save(update_fields=["expires_at"])
+    if grace_s:
+        old.expires_at = now + timedelta(seconds=grace_s)
+    else:
+        old.revoked_at = now  # At once, however far the clocks of web and database are apart.
+    old.save(update_fields=["expires_at", "revoked_at"])
     return create_virtual_key(team=old.team, name=old.name, replaces=old)
 
 

@@ -50,7 +50,23 @@ REFUSED_BODIES = {
     "null": b"null",
 }
 #: Values that are wrong wherever a field wants something of its own.
-WRONG_VALUES = [None, True, -1, 0.5, 10**30, "", "x" * 100_000, "a b", "\u202e", [], [[]], {}, {"a": {}}, [None], [{}]]
+WRONG_VALUES: list[Any] = [
+    None,
+    True,
+    -1,
+    0.5,
+    10**30,
+    "",
+    "x" * 100_000,
+    "a b",
+    "\u202e",
+    [],
+    [[]],
+    {},
+    {"a": {}},
+    [None],
+    [{}],
+]
 FIELDS: dict[str, dict[str, Any]] = {
     "/api/organizations/create": {"organization_id": "org_nasty_new", "name": "n", "metadata": {}},
     "/api/model-groups/create": {"group_name": "N", "display_name": "d", "description": "", "models": [{"model_name": "gpt-4o", "priority": 0, "config": {"timeout": 1}}], "metadata": {}},

@@ -16,6 +16,7 @@ class ApiClient:
     """Django's test client with a key, speaking JSON. `post` and `put` take Python data, or raw bytes."""
 
     def __init__(self, key: str | None = None, *, header: str = "Authorization") -> None:
+        self.key = key
         value = {} if key is None else {header: f"Bearer {key}" if header == "Authorization" else key}
         self._client = Client(headers=value, raise_request_exception=False)
 
