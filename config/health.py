@@ -1,7 +1,7 @@
 """`GET /health`: can this process reach what it needs."""
 
 import asyncio
-import logging
+from collections.abc import Awaitable
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -11,8 +11,6 @@ from config.foundation import async_database
 from config.foundation.api.coroutine_views import json_answer
 from config.foundation.errors import DependencyUnavailable
 from jobs.callpath.replies import connect
-
-logger = logging.getLogger(__name__)
 
 TIMEOUT_S = 2.0
 
@@ -29,16 +27,16 @@ async def health(request: HttpRequest) -> HttpResponseBase:
     return json_answer(body, status=200 if is_healthy else 503, headers={} if is_healthy else {"Retry-After": "2"})
 
 
-async def _is_reachable(question: "asyncio.Future[None] | object") -> bool:
+async def _is_reachable(question: Awaitable[None]) -> bool:
     try:
-        await asyncio.wait_for(question, TIMEOUT_S)  # type: ignore[arg-type]
+        await asyncio.wait_for(question, TIMEOUT_S)
     except (DependencyUnavailable, RedisError, TimeoutError, OSError):
         return False
     return True
 
 
 async def _ask_database() -> None:
-    await async_database.fetch_one("SELECT 1", {})
+    await async_database.fetch_one("SELECT 1", {}, lane="health")
 
 
 async def _ask_redis() -> None:

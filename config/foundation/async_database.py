@@ -2,12 +2,13 @@
 
 Waiting LLM calls are coroutines and must hold neither a thread nor a database connection, which rules out
 Django's connections there. One small pool per event loop serves them all: each statement borrows a
-connection for the length of that statement.
+connection for the length of that statement. `/health` has a lane of its own, one connection wide: behind
+hundreds of calls that start at once it would look ill just when it is busy.
 """
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 import psycopg
@@ -21,12 +22,14 @@ from config.foundation.errors import DependencyUnavailable
 Row = dict[str, Any]
 _Pool = AsyncConnectionPool[psycopg.AsyncConnection[Row]]
 
-_pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _Pool] = WeakKeyDictionary()
+Lane = Literal["calls", "health"]
+
+_pools: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Lane, _Pool]] = WeakKeyDictionary()
 
 
-async def _pool() -> _Pool:
-    loop = asyncio.get_running_loop()
-    pool = _pools.get(loop)
+async def _pool(lane: Lane) -> _Pool:
+    pools = _pools.setdefault(asyncio.get_running_loop(), {})
+    pool = pools.get(lane)
     if pool is None:
         # Django's own settings, so that both sides always speak to the same database (the tests' too).
         arguments = {
@@ -45,29 +48,29 @@ async def _pool() -> _Pool:
                 "prepare_threshold": 2,
             },
             min_size=1,
-            max_size=settings.ASYNC_POOL_SIZE,
+            max_size=settings.ASYNC_POOL_SIZE if lane == "calls" else 1,
             timeout=settings.ASYNC_POOL_TIMEOUT_S,
             max_idle=60,
             open=False,
         )
-        _pools[loop] = pool
+        pools[lane] = pool
         await pool.open(wait=False)
     return pool
 
 
-async def fetch_one(sql: str, parameters: Mapping[str, Any]) -> Row | None:
+async def fetch_one(sql: str, parameters: Mapping[str, Any], *, lane: Lane = "calls") -> Row | None:
     """Run one statement in a transaction of its own and return its first row.
 
     Raises DependencyUnavailable where PostgreSQL cannot be reached; other psycopg errors (a violated
     constraint, say) pass to the caller.
     """
-    rows = await fetch_all(sql, parameters)
+    rows = await fetch_all(sql, parameters, lane=lane)
     return rows[0] if rows else None
 
 
-async def fetch_all(sql: str, parameters: Mapping[str, Any]) -> list[Row]:
+async def fetch_all(sql: str, parameters: Mapping[str, Any], *, lane: Lane = "calls") -> list[Row]:
     """As fetch_one, but all rows. A statement that returns none gives an empty list."""
-    pool = await _pool()
+    pool = await _pool(lane)
     try:
         async with pool.connection() as conn:
             cursor = await conn.execute(sql, parameters)
@@ -77,7 +80,6 @@ async def fetch_all(sql: str, parameters: Mapping[str, Any]) -> list[Row]:
 
 
 async def close() -> None:
-    """Close the running loop's pool, if it has one."""
-    pool = _pools.pop(asyncio.get_running_loop(), None)
-    if pool is not None:
+    """Close the running loop's pools, if it has any."""
+    for pool in _pools.pop(asyncio.get_running_loop(), {}).values():
         await pool.close()
