@@ -10,6 +10,7 @@ import asyncio
 import io
 import logging
 import os
+import warnings
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -42,6 +43,10 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
+
+# WhiteNoise streams files from a synchronous iterator, which Django reads in one go under ASGI. That is fine for
+# the console's few small files, and no news at every one of them.
+warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
 
 #: How much of a body that is too large is read and thrown away, for the sake of a readable refusal.
 DISCARD_BYTES = 64 * 1024 * 1024

@@ -23,7 +23,11 @@ from tenancy.api.idempotency import hash_request, read_idempotency_key
 from tenancy.errors import TeamSuspended
 from tenancy.queries.principals import Principal, TeamRef
 
-SAMPLING_FIELDS = ("temperature", "max_tokens")
+#: What is passed on to the model, by OpenAI's and LiteLLM's names.
+MODEL_PARAMETERS = (
+    "temperature", "max_tokens", "top_p", "presence_penalty", "frequency_penalty", "seed", "stop",
+    "tools", "tool_choice", "response_format",
+)  # fmt: skip
 #: One for all calls: it keeps no state, and to make one copies every field.
 _CALL_IN = CallIn()
 
@@ -64,7 +68,7 @@ def _read_call(payload: object) -> CallRequest:
     return CallRequest(
         model_group=fields["model_group"],
         messages=fields["messages"],
-        parameters={name: fields[name] for name in SAMPLING_FIELDS if fields.get(name) is not None},
+        parameters={name: fields[name] for name in MODEL_PARAMETERS if fields.get(name) is not None},
         purpose=fields["purpose"],
         retry_of=fields["retry_of"],
     )
@@ -83,9 +87,12 @@ async def _acting_team(principal: Principal, job_id: UUID) -> TeamRef:
 
 def _body(reply: Reply, call: CallRequest) -> dict[str, object]:
     """CallAnswerOut."""
+    response: dict[str, object] = {"content": reply.content, "finish_reason": reply.finish_reason}
+    if reply.tool_calls:
+        response["tool_calls"] = reply.tool_calls
     return {
         "call_id": reply.call_id,
-        "response": {"content": reply.content, "finish_reason": reply.finish_reason},
+        "response": response,
         "metadata": {
             "tokens_used": reply.tokens,
             "latency_ms": reply.latency_ms,

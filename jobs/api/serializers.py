@@ -1,5 +1,6 @@
 """Shapes of jobs, calls and usage."""
 
+import re
 from typing import Any
 
 from rest_framework import serializers
@@ -7,6 +8,9 @@ from rest_framework import serializers
 from config.foundation.api.fields import ClientIdField, MetadataField, TextField, WholeNumberField
 
 MAX_MESSAGES = 4096
+MAX_TOOLS = 128
+MAX_STOPS = 4
+TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
 
@@ -59,7 +63,7 @@ def _problem(message: dict[str, Any]) -> dict[str, list[str]] | None:
     return {"content": ["Must be a text or a list of content parts."]}
 
 
-class TemperatureField(serializers.FloatField):
+class NumberField(serializers.FloatField):
     """A number, as a number."""
 
     def to_internal_value(self, data: Any) -> float:
@@ -69,14 +73,71 @@ class TemperatureField(serializers.FloatField):
         return super().to_internal_value(data)
 
 
+class StopField(serializers.Field):
+    """A text, or a list of up to four, at which the model stops."""
+
+    def to_internal_value(self, data: Any) -> str | list[str]:
+        """The stop, unchanged. Raises ValidationError."""
+        texts = data if isinstance(data, list) else [data]
+        if not 1 <= len(texts) <= MAX_STOPS or not all(isinstance(text, str) and text for text in texts):
+            raise serializers.ValidationError(f"Must be a text or a list of up to {MAX_STOPS}.")
+        return data
+
+
+class ToolField(serializers.DictField):
+    """OpenAI's tool: `{"type": "function", "function": {"name": …}}`."""
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        """The tool, unchanged. Raises ValidationError."""
+        function = data.get("function") if isinstance(data, dict) else None
+        name = function.get("name") if isinstance(function, dict) else None
+        if data.get("type") != "function" if isinstance(data, dict) else True:
+            raise serializers.ValidationError('Must be an object of the type "function".')
+        if not isinstance(name, str) or not TOOL_NAME.fullmatch(name):
+            raise serializers.ValidationError("Must have a function with a name of up to 64 letters, digits, _ or -.")
+        return data
+
+
+class ToolChoiceField(serializers.Field):
+    """One of none, auto and required, or the tool to use."""
+
+    def to_internal_value(self, data: Any) -> str | dict[str, Any]:
+        """The choice, unchanged. Raises ValidationError."""
+        if data in ("none", "auto", "required") or (isinstance(data, dict) and data.get("type") == "function"):
+            return data
+        raise serializers.ValidationError('Must be "none", "auto", "required" or an object naming a function.')
+
+
+class ResponseFormatField(serializers.DictField):
+    """OpenAI's response_format: text, json_object, or json_schema with a schema."""
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        """The format, unchanged. Raises ValidationError."""
+        kind = data.get("type") if isinstance(data, dict) else None
+        if kind in ("text", "json_object") or (kind == "json_schema" and isinstance(data.get("json_schema"), dict)):
+            return data
+        raise serializers.ValidationError('Must be {"type": "text" | "json_object"} or a "json_schema".')
+
+
 class CallIn(serializers.Serializer):
     """Make an LLM call."""
 
     model_group = ClientIdField()
     messages = MessagesField()
     purpose = TextField(max_length=256, required=False, allow_null=True, allow_blank=True, default="")
-    temperature = TemperatureField(min_value=0, max_value=2, required=False, allow_null=True)
+    temperature = NumberField(min_value=0, max_value=2, required=False, allow_null=True)
     max_tokens = WholeNumberField(min_value=1, max_value=10_000_000, required=False, allow_null=True)
+    top_p = NumberField(min_value=0, max_value=1, required=False, allow_null=True)
+    presence_penalty = NumberField(min_value=-2, max_value=2, required=False, allow_null=True)
+    frequency_penalty = NumberField(min_value=-2, max_value=2, required=False, allow_null=True)
+    seed = WholeNumberField(min_value=-(2**63), max_value=2**63 - 1, required=False, allow_null=True)
+    stop = StopField(required=False, allow_null=True)
+    n = WholeNumberField(min_value=1, max_value=1, required=False, allow_null=True, help_text="One answer, always.")
+    tools = serializers.ListField(
+        child=ToolField(), max_length=MAX_TOOLS, allow_empty=False, required=False, allow_null=True
+    )
+    tool_choice = ToolChoiceField(required=False, allow_null=True)
+    response_format = ResponseFormatField(required=False, allow_null=True)
     retry_of = serializers.UUIDField(
         required=False, allow_null=True, default=None, help_text="A failed call of this job that this one replaces."
     )
@@ -91,6 +152,9 @@ class AnswerOut(serializers.Serializer):
 
     content = serializers.CharField(allow_null=True)
     finish_reason = serializers.CharField(allow_null=True)
+    tool_calls = serializers.ListField(
+        child=serializers.DictField(), required=False, help_text="OpenAI's tool calls, where the model made some."
+    )
 
 
 class CallMetadataOut(serializers.Serializer):

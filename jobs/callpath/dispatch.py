@@ -46,7 +46,7 @@ Dispatched = TypeVar("Dispatched")
 
 @dataclass(frozen=True)
 class CallRequest:
-    """A validated call. `parameters` are sampling parameters by LiteLLM's names."""
+    """A validated call. `parameters` are a chat completion's, by OpenAI's and LiteLLM's names."""
 
     model_group: str
     messages: list[dict[str, Any]] = field(repr=False)

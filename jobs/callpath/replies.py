@@ -54,6 +54,7 @@ class Reply:
     state: str
     cause: str = ""
     content: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
     finish_reason: str | None = None
     tokens: int = 0
     latency_ms: int = 0

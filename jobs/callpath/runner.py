@@ -249,6 +249,7 @@ def _reply(call_id: UUID, outcome: Outcome, latency_ms: int) -> Reply:
         call_id=call_id,
         state="succeeded",
         content=answer.content,
+        tool_calls=answer.tool_calls,
         finish_reason=answer.finish_reason,
         tokens=sum(attempt.prompt_tokens + attempt.completion_tokens for attempt in outcome.attempts),
         latency_ms=latency_ms,

@@ -134,7 +134,13 @@ def _read(answer: Mapping[str, Any], target: Target) -> ChatAnswer:
     content = message.get("content") if isinstance(message, dict) else None
     if not isinstance(message, dict) or not isinstance(content, str | None):
         raise AttemptFailed(Cause.MALFORMED_ANSWER, error_class="EmptyAnswer", usage=usage)
-    return ChatAnswer(content=content, finish_reason=short_text(choice.get("finish_reason")), usage=usage)
+    tool_calls = message.get("tool_calls")
+    return ChatAnswer(
+        content=content,
+        finish_reason=short_text(choice.get("finish_reason")),
+        usage=usage,
+        tool_calls=tool_calls if isinstance(tool_calls, list) else None,
+    )
 
 
 def _usage(answer: Mapping[str, Any], target: Target) -> Usage:

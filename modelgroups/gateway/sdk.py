@@ -60,6 +60,9 @@ async def chat(target: Target, request: ChatRequest, *, timeout_s: float) -> Cha
                 timeout=timeout_s,
                 num_retries=0,
                 max_retries=0,
+                # Else LiteLLM looks for MCP servers among a call's tools, for which it imports a package that it
+                # does not require.
+                _skip_mcp_handler=True,
                 **{**defaults, **connection, **request.parameters},
             )
     except TimeoutError as error:
@@ -114,6 +117,7 @@ def _read(response: Any, target: Target) -> ChatAnswer:
         content=content if content is None else str(content),
         finish_reason=short_text(getattr(choices[0], "finish_reason", None)),
         usage=usage,
+        tool_calls=[call.model_dump() for call in getattr(message, "tool_calls", None) or []] or None,
     )
 
 

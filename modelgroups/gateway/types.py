@@ -17,7 +17,7 @@ class Target:
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """What the client asked: messages, and sampling parameters by LiteLLM's names."""
+    """What the client asked: messages, and a chat completion's parameters by OpenAI's and LiteLLM's names."""
 
     messages: list[dict[str, Any]] = field(repr=False)
     parameters: Mapping[str, Any]
@@ -39,6 +39,7 @@ class ChatAnswer:
     content: str | None = field(repr=False)
     finish_reason: str | None
     usage: Usage
+    tool_calls: list[dict[str, Any]] | None = field(default=None, repr=False)
 
 
 def token_count(reported: Any) -> int:

@@ -10,6 +10,8 @@ How it behaves is the first segment of the path before `/v1`; further segments o
     /timeout/v1                         never answers
     /status-429/v1                      any error status, in OpenAI's shape
     /content-policy/v1  /context-window/v1   the 400s that LiteLLM has classes for
+    /echo/v1                            answers with the request's body, as JSON
+    /tool-call/v1                       answers by calling the first tool of the request
     /garbage/v1                         200 and a page of HTML
     /empty/v1                           200 without a choice, but with usage
     /drop/v1                            closes the connection
@@ -93,10 +95,14 @@ def as_json(body: Any, status: int = 200) -> Answer:
     return Answer(json.dumps(body).encode(), status)
 
 
-def completion(model: str, choices: bool = True) -> Answer:
-    """A chat completion, with or without its choice."""
-    message = {"role": "assistant", "content": ANSWER}
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+def completion(model: str, choices: bool = True, content: str | None = ANSWER, tool: str | None = None) -> Answer:
+    """A chat completion, with or without its choice, with text or a tool call in it."""
+    message: dict[str, Any] = {"role": "assistant", "content": content}
+    if tool is not None:
+        call = {"id": "call_1", "type": "function", "function": {"name": tool, "arguments": '{"city": "Oslo"}'}}
+        message["tool_calls"] = [call]
+    finish_reason = "stop" if tool is None else "tool_calls"
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason}
     return as_json(
         {
             "id": "chatcmpl-fake",
@@ -142,6 +148,10 @@ class Provider:
         model = str(request.body.get("model"))
         name = where.strip("/") or model
         self.counts[name] += 1
+        if name.startswith("echo"):
+            return completion(model, content=json.dumps(request.body))
+        if name.startswith("tool-call"):
+            return completion(model, content=None, tool=str(request.body["tools"][0]["function"]["name"]))
         return await self.behave(name, model)
 
     async def behave(self, name: str, model: str) -> Answer:
