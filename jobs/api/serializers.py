@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from config.foundation.api.fields import ClientIdField, MetadataField, TextField, WholeNumberField
@@ -73,6 +74,14 @@ class NumberField(serializers.FloatField):
         return super().to_internal_value(data)
 
 
+@extend_schema_field(
+    {
+        "oneOf": [
+            {"type": "string", "minLength": 1},
+            {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1, "maxItems": MAX_STOPS},
+        ]
+    }
+)
 class StopField(serializers.Field):
     """A text, or a list of up to four, at which the model stops."""
 
@@ -98,6 +107,14 @@ class ToolField(serializers.DictField):
         return data
 
 
+@extend_schema_field(
+    {
+        "oneOf": [
+            {"type": "string", "enum": ["none", "auto", "required"]},
+            {"type": "object", "additionalProperties": True},
+        ]
+    }
+)
 class ToolChoiceField(serializers.Field):
     """One of none, auto and required, or the tool to use."""
 
