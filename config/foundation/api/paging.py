@@ -24,7 +24,8 @@ class Page:
         last = max(0, (total - 1) // self.limit * self.limit)
         targets = {"first": 0, "last": last}
         if self.offset > 0:
-            targets["prev"] = max(0, self.offset - self.limit)
+            # From beyond the end back to the last page, not to another empty one.
+            targets["prev"] = max(0, min(self.offset - self.limit, last))
         if self.offset + self.limit < total:
             targets["next"] = self.offset + self.limit
         return {"Link": ", ".join(f'<{self._url(request, at)}>; rel="{rel}"' for rel, at in targets.items())}
