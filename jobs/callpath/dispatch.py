@@ -181,6 +181,9 @@ async def admit(*, team: TeamRef, job_id: UUID, request: CallRequest) -> UUID:
         row = await async_database.fetch_one(ADMIT_CALL, parameters)
     except psycopg.errors.UniqueViolation as error:
         raise NotRetryable("this call has been retried already") from error
+    except psycopg.errors.ForeignKeyViolation as error:
+        # The group was deleted between the statement's look at it and the insert.
+        raise ModelGroupAccessDenied(team.team_id, request.model_group) from error
     if row is None:
         raise RuntimeError("ADMIT_CALL always returns a row")
     if row["call_id"] is not None:

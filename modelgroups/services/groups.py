@@ -80,7 +80,9 @@ def assign_groups(*, team_pk: int, group_names: Sequence[str]) -> None:
     # Two assignments at once would interleave to a mixture of both lists.
     team = Team.objects.select_for_update(no_key=True).get(pk=team_pk)
     names = list(dict.fromkeys(group_names))
-    groups = {group.group_name: group for group in ModelGroup.objects.filter(group_name__in=names)}
+    # Locked in the order of their keys, so that none is deleted meanwhile and no two assignments deadlock.
+    found = ModelGroup.objects.select_for_update(no_key=True).filter(group_name__in=names).order_by("pk")
+    groups = {group.group_name: group for group in found}
     for name in names:
         if name not in groups:
             raise ModelGroupNotFound(name)
