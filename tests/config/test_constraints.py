@@ -1,0 +1,157 @@
+"""Every named rule of the database has a write here that breaks it, and only it."""
+
+import re
+import uuid
+from pathlib import Path
+
+import pytest
+from django.apps import apps
+from django.db import IntegrityError, connection, models, transaction
+
+from config.foundation.constraints import violated
+from tests.support.api import Tenant
+
+ROOT = Path(__file__).resolve().parents[2]
+OURS = ("tenancy", "modelgroups", "billing", "jobs")
+CONSTRAINTS: dict[str, type[models.Model]] = {
+    constraint.name: model
+    for app in OURS
+    for model in apps.get_app_config(app).get_models()
+    for constraint in model._meta.constraints
+}
+LEDGER_RULES = (ROOT / "billing" / "migrations" / "0002_ledger_rules.py").read_text()
+TRIGGER_RULES = set(re.findall(r"CONSTRAINT = '(\w+)'", LEDGER_RULES))
+
+ENTRY = """
+    INSERT INTO billing_ledgerentry
+        (id, account_id, sequence, kind, amount, balance_after, reason, job_id, hold_id, metadata, actor, created_at)
+"""
+HOLD = "INSERT INTO billing_credithold (id, account_id, job_id, amount, state, created_at, ended_at, balance_after)"
+CALL = """
+    INSERT INTO jobs_call
+        (id, job_id, model_group, purpose, state, cause, error, is_late, prompt_tokens, completion_tokens, cost_usd,
+         finish_reason, created_at, deadline_at, ended_at)
+"""
+ATTEMPT = """
+    INSERT INTO jobs_attempt
+        (call_id, sequence, model_name, outcome, cause, error_class, latency_ms, prompt_tokens, completion_tokens,
+         cost_usd, started_at)
+"""
+UUID = "gen_random_uuid()"
+
+#: Rule → what breaks it. The world has a team with ten credits, a group of two models, an open job and a failed call.
+BREAKS = {
+    # tenancy
+    "organization_id_is_unique": "INSERT INTO tenancy_organization (organization_id, name, status, metadata, created_at, updated_at) SELECT organization_id, name, status, metadata, now(), now() FROM tenancy_organization",
+    "organization_id_is_well_formed": "UPDATE tenancy_organization SET organization_id = 'a b'",
+    "organization_status_is_known": "UPDATE tenancy_organization SET status = 'gone'",
+    "team_id_is_unique": "INSERT INTO tenancy_team (organization_id, team_id, team_alias, status, metadata, created_at, updated_at) SELECT organization_id, team_id, '', 'active', '{}', now(), now() FROM tenancy_team",
+    "team_id_is_well_formed": "UPDATE tenancy_team SET team_id = ''",
+    "team_status_is_known": "UPDATE tenancy_team SET status = 'gone'",
+    "idempotency_key_is_unique_per_caller": r"INSERT INTO tenancy_idempotencyrecord (scope, key, request_hash, created_at) VALUES ('s', 'k', '\x00', now()), ('s', 'k', '\x01', now())",
+    # modelgroups
+    "group_name_is_unique": f"INSERT INTO modelgroups_modelgroup (id, group_name, display_name, description, status, metadata, created_at, updated_at) SELECT {UUID}, group_name, '', '', 'active', '{{}}', now(), now() FROM modelgroups_modelgroup",
+    "group_name_is_well_formed": "UPDATE modelgroups_modelgroup SET group_name = 'é'",
+    "group_status_is_known": "UPDATE modelgroups_modelgroup SET status = 'gone'",
+    "one_model_per_position": "UPDATE modelgroups_groupmodel SET position = 0",
+    "api_key_is_not_in_config": """UPDATE modelgroups_groupmodel SET config = '{"api_key": "sk-plain"}'""",
+    "group_is_assigned_once": "INSERT INTO modelgroups_groupassignment (team_id, group_id, position) SELECT team_id, group_id, 7 FROM modelgroups_groupassignment",
+    # billing
+    "account_counts_are_not_negative": "UPDATE billing_creditaccount SET allocated = -1, used = -1",
+    "account_held_is_not_negative": "UPDATE billing_creditaccount SET held = -1",
+    "account_is_never_overdrawn": "UPDATE billing_creditaccount SET held = allocated - used + 1",
+    "account_credit_limit_is_not_negative": "UPDATE billing_creditaccount SET credit_limit = -1",
+    "one_hold_per_job": f"{HOLD} SELECT {UUID}, account_id, job_id, 1, 'held', now(), NULL, NULL FROM billing_credithold",
+    "hold_amount_is_positive": "UPDATE billing_credithold SET amount = 0",
+    "hold_state_is_known": "UPDATE billing_credithold SET state = 'gone', ended_at = now(), balance_after = 1",
+    "hold_has_ended_or_is_held": "UPDATE billing_credithold SET ended_at = now()",
+    "ledger_sequence_is_unique": f"{ENTRY} SELECT {UUID}, account_id, sequence, 'allocation', 1, 1, '', NULL, NULL, '{{}}', '', now() FROM billing_ledgerentry",
+    "one_deduction_per_job": f"{ENTRY} SELECT {UUID}, account_id, n, 'deduction', -1, 1, '', job_id, CASE n WHEN 90 THEN id END, '{{}}', '', now() FROM billing_credithold, generate_series(90, 91) n",
+    "one_entry_per_hold": f"{ENTRY} SELECT {UUID}, account_id, n, 'adjustment', 1, 1, '', NULL, id, '{{}}', '', now() FROM billing_credithold, generate_series(90, 91) n",
+    "ledger_balance_is_not_negative": "UPDATE billing_ledgerentry SET balance_after = -1",
+    "ledger_entry_makes_sense": "UPDATE billing_ledgerentry SET kind = 'gift'",
+    # jobs
+    "job_status_is_known": "UPDATE jobs_job SET status = 'gone'",
+    "job_has_ended_or_is_open": "UPDATE jobs_job SET status = 'completed'",
+    "call_state_is_known": "UPDATE jobs_call SET state = 'gone'",
+    "call_has_ended_or_is_open": "UPDATE jobs_call SET state = 'running'",
+    "failed_call_has_a_cause": "UPDATE jobs_call SET cause = ''",
+    "call_counts_are_not_negative": "UPDATE jobs_call SET cost_usd = -0.000001",
+    "attempt_sequence_is_unique": f"{ATTEMPT} SELECT id, 1, 'm', 'succeeded', '', '', 1, 0, 0, 0, now() FROM jobs_call, generate_series(1, 2)",
+    "attempt_outcome_is_known": f"{ATTEMPT} SELECT id, 1, 'm', 'gone', '', '', 1, 0, 0, 0, now() FROM jobs_call",
+    "failed_attempt_has_a_cause": f"{ATTEMPT} SELECT id, 1, 'm', 'failed', '', '', 1, 0, 0, 0, now() FROM jobs_call",
+    "attempt_cost_is_not_negative": f"{ATTEMPT} SELECT id, 1, 'm', 'succeeded', '', '', 1, 0, 0, -1, now() FROM jobs_call",
+}  # fmt: skip
+
+#: The same for the triggers' rules.
+TRIGGER_BREAKS = {
+    "ledger_entry_has_an_account": f"{ENTRY} SELECT {UUID}, -1, 0, 'allocation', 1, 0, '', NULL, NULL, '{{}}', '', now()",
+    "deduction_captures_an_open_hold": f"{ENTRY} SELECT {UUID}, account_id, 0, 'deduction', -1, 0, '', {UUID}, id, '{{}}', '', now() FROM billing_credithold",
+    "ledger_only_grows": "UPDATE billing_ledgerentry SET amount = amount + 1",
+    "hold_starts_held": f"{HOLD} SELECT {UUID}, account_id, {UUID}, 1, 'released', now(), now(), 1 FROM billing_credithold",
+    "hold_ends_once": "UPDATE billing_credithold SET created_at = now() - interval '1 day'",
+    "hold_is_captured_by_its_deduction": "UPDATE billing_credithold SET state = 'captured', ended_at = now(), balance_after = 9",
+    "account_starts_empty": "INSERT INTO billing_creditaccount (team_id, allocated, used, held, last_sequence, auto_refill, created_at) VALUES (-1, 0, 0, 0, 1, false, now())",
+    "account_is_derived": "UPDATE billing_creditaccount SET allocated = allocated + 1000",
+}  # fmt: skip
+
+
+@pytest.fixture
+def world(tenant: Tenant) -> Tenant:
+    """One of everything, with nothing deferred: a table with pending checks cannot be altered."""
+    job = tenant.api.post("/api/jobs/create", {"team_id": tenant.team_id, "job_type": "x"}).json()["job_id"]
+    with connection.cursor() as cursor:
+        failed = f"{CALL} VALUES (%s, %s, 'G', '', 'failed', 'timeout', '', false, 0, 0, 0, '', now(), now(), now())"
+        cursor.execute(failed, [uuid.uuid4(), job])
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    return tenant
+
+
+def refusal(sql: str, *preparations: str) -> str | None:
+    """The rule that refuses the write."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        for preparation in preparations:
+            cursor.execute(preparation)
+        with pytest.raises(IntegrityError) as caught, transaction.atomic():
+            cursor.execute(sql)
+        transaction.set_rollback(True)
+    return violated(caught.value)
+
+
+def test_the_tables_are_complete() -> None:
+    assert set(BREAKS) == set(CONSTRAINTS)
+    assert set(TRIGGER_BREAKS) == TRIGGER_RULES
+    assert len(TRIGGER_RULES) == 8
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_a_constraint_refuses_what_breaks_it_without_the_help_of_others(world: Tenant, name: str) -> None:
+    """Triggers and the table's other checks are switched off, which would otherwise speak first."""
+    table = CONSTRAINTS[name]._meta.db_table
+    others = [
+        f"ALTER TABLE {table} DROP CONSTRAINT {other.name}"
+        for other in CONSTRAINTS[name]._meta.constraints
+        if isinstance(other, models.CheckConstraint) and other.name != name
+    ]
+    assert refusal(BREAKS[name], f"ALTER TABLE {table} DISABLE TRIGGER USER", *others) == name
+
+
+@pytest.mark.parametrize("name", TRIGGER_BREAKS)
+def test_a_trigger_refuses_what_breaks_its_rule(world: Tenant, name: str) -> None:
+    assert refusal(TRIGGER_BREAKS[name]) == name
+
+
+@pytest.mark.parametrize("table", ["tenancy_virtualkey", "tenancy_operatorkey"])
+def test_two_keys_never_share_a_hash(world: Tenant, table: str) -> None:
+    columns = {
+        "tenancy_virtualkey": ("name, last_four, created_at, team_id", f"'x', '1234', now(), {world.team_pk}"),
+        "tenancy_operatorkey": ("name, last_four, created_at, scopes", "n::text, '1234', now(), '{}'"),
+    }
+    names, values = columns[table]
+    sql = f"INSERT INTO {table} (id, key_hash, {names}) SELECT {UUID}, '\\x00', {values} FROM generate_series(1, 2) n"
+    assert (refusal(sql) or "").startswith(f"{table}_key_hash")
+
+
+def test_a_hold_needs_an_account(world: Tenant) -> None:
+    sql = f"{HOLD} VALUES ({UUID}, -1, {UUID}, 1, 'held', now(), NULL, NULL)"
+    assert "account_id" in (refusal(sql) or "")
