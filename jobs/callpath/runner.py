@@ -7,9 +7,9 @@ import os
 import socket
 import time
 import uuid
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -18,11 +18,11 @@ from django.conf import settings
 from config.foundation import async_database, encryption
 from config.foundation.errors import DependencyUnavailable
 from jobs.callpath import idempotency as idempotency_keys
+from jobs.callpath.fallback import Outcome, milliseconds_since, try_in_order
 from jobs.callpath.replies import Reply, ReplySender
 from jobs.callpath.statements import CLAIM_CALL, HEARTBEAT, LEAVE, RECORD_OUTCOME
 from jobs.errors import Failure, failure_text
 from modelgroups.gateway import chat
-from modelgroups.gateway.errors import REQUESTS_OWN_FAULT, AttemptFailed
 from modelgroups.gateway.types import ChatAnswer, ChatRequest, Target
 
 logger = logging.getLogger(__name__)
@@ -30,37 +30,6 @@ logger = logging.getLogger(__name__)
 #: How often, and how long apart, recording an outcome is tried while the database is away.
 RECORD_TRIES = 30
 RECORD_PAUSE_S = 1.0
-
-
-@dataclass(frozen=True)
-class AttemptRecord:
-    """One row of jobs_attempt."""
-
-    sequence: int
-    model_name: str
-    outcome: str
-    latency_ms: int
-    prompt_tokens: int
-    completion_tokens: int
-    cost_usd: Decimal | None
-    started_at: datetime
-    cause: str = ""
-    error_class: str = ""
-    http_status: int | None = None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a call ended: with an answer, or with the cause of its failure."""
-
-    attempts: list[AttemptRecord]
-    answer: ChatAnswer | None = None
-    cause: str = ""
-
-    @property
-    def state(self) -> str:
-        """The call's final state."""
-        return "succeeded" if self.answer is not None else "failed"
 
 
 class Runner:
@@ -101,13 +70,13 @@ class Runner:
         try:
             outcome = await try_in_order(
                 targets(claimed),
-                ChatRequest(messages=messages, parameters=parameters),
+                partial(_ask, ChatRequest(messages=messages, parameters=parameters)),
                 deadline=started + claimed[0]["remaining_s"],
             )
         except Exception:
             logger.exception("call %s stumbled over a bug", call_id)
             outcome = Outcome(attempts=[], cause=Failure.INTERNAL)
-        latency_ms = _milliseconds_since(started)
+        latency_ms = milliseconds_since(started)
         await self._record(UUID(call_id), outcome, latency_ms)
         reply = _reply(UUID(call_id), outcome, latency_ms)
         if idempotency is not None:
@@ -154,67 +123,22 @@ async def start() -> Runner:
     return Runner()
 
 
+async def _ask(request: ChatRequest, target: Target, timeout_s: float) -> ChatAnswer:
+    return await chat.ask(target, request, timeout_s=timeout_s)
+
+
 def targets(rows: list[async_database.Row]) -> list[Target]:
     """The group's models in the order in which they are tried; none where the group has none."""
     return [
         Target(
             model_name=row["model_name"],
+            priority=row["priority"],
             config=row["config"],
             api_key=None if row["api_key_encrypted"] is None else encryption.decrypt(row["api_key_encrypted"]).decode(),
         )
         for row in rows
         if row["model_name"] is not None
     ]
-
-
-async def try_in_order(models: list[Target], request: ChatRequest, *, deadline: float) -> Outcome:
-    """Ask one model after the other until one answers (contract, "Fallbacks").
-
-    `deadline` is a time.monotonic(). An error that is the request's own ends the call at once.
-    """
-    attempts: list[AttemptRecord] = []
-    cause: str = Failure.NO_MODELS
-    for sequence, target in enumerate(models, start=1):
-        remaining_s = deadline - time.monotonic()
-        if remaining_s <= 0:
-            cause = Failure.DEADLINE
-            break
-        timeout_s = min(float(target.config.get("timeout", settings.ATTEMPT_TIMEOUT_S)), remaining_s)
-        attempt, answer = await ask(target, request, sequence=sequence, timeout_s=timeout_s)
-        attempts.append(attempt)
-        if answer is not None:
-            return Outcome(attempts=attempts, answer=answer)
-        cause = attempt.cause
-        if cause in REQUESTS_OWN_FAULT:
-            break
-    return Outcome(attempts=attempts, cause=cause)
-
-
-async def ask(
-    target: Target, request: ChatRequest, *, sequence: int, timeout_s: float
-) -> tuple[AttemptRecord, ChatAnswer | None]:
-    """One attempt: its record, and the answer if there was one."""
-    started_at, started = datetime.now(UTC), time.monotonic()
-    answer, failed = None, None
-    try:
-        answer = await chat.ask(target, request, timeout_s=timeout_s)
-        usage = answer.usage
-    except AttemptFailed as error:
-        failed, usage = error, error.usage
-    record = AttemptRecord(
-        sequence=sequence,
-        model_name=target.model_name,
-        outcome="failed" if failed else "succeeded",
-        latency_ms=_milliseconds_since(started),
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens,
-        cost_usd=usage.cost_usd,
-        started_at=started_at,
-        cause=failed.cause if failed else "",
-        error_class=failed.error_class if failed else "",
-        http_status=failed.http_status if failed else None,
-    )
-    return record, answer
 
 
 def outcome_parameters(call_id: UUID, outcome: Outcome, latency_ms: int) -> dict[str, Any]:
@@ -254,7 +178,3 @@ def _reply(call_id: UUID, outcome: Outcome, latency_ms: int) -> Reply:
         tokens=sum(attempt.prompt_tokens + attempt.completion_tokens for attempt in outcome.attempts),
         latency_ms=latency_ms,
     )
-
-
-def _milliseconds_since(started: float) -> int:
-    return round((time.monotonic() - started) * 1000)

@@ -61,7 +61,7 @@ CLAIM_CALL = """
         WHERE id = %(call_id)s AND state = 'queued'
         RETURNING group_id, EXTRACT(EPOCH FROM deadline_at - clock_timestamp())::float8 AS remaining_s
     )
-    SELECT claimed.remaining_s, m.model_name, m.config, m.api_key_encrypted
+    SELECT claimed.remaining_s, m.model_name, m.priority, m.config, m.api_key_encrypted
     FROM claimed
     LEFT JOIN modelgroups_groupmodel m ON m.group_id = claimed.group_id
     ORDER BY m.priority, m.position

@@ -13,6 +13,8 @@ class Target:
     model_name: str
     config: Mapping[str, Any]
     api_key: str | None = field(default=None, repr=False)
+    #: 0 first; models of the same priority are in the order of their position.
+    priority: int = 0
 
 
 @dataclass(frozen=True)

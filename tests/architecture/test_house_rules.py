@@ -74,7 +74,7 @@ def test_money_turns_into_a_float_in_one_place_only() -> None:
         "config/foundation/api/renderers.py",
         "config/foundation/strict_json.py",
         "config/settings.py",
-        "jobs/callpath/runner.py",
+        "jobs/callpath/fallback.py",
     }
 
 
