@@ -34,10 +34,24 @@ class TeamForm(forms.ModelForm):
         max_value=2**31 - 1,
         help_text="Seconds until an open job is failed; empty for the default. For jobs opened from now on.",
     )
+    max_calls_in_flight = forms.IntegerField(
+        label="Calls in flight",
+        required=False,
+        min_value=1,
+        max_value=100_000,
+        help_text="LLM calls that may wait or run at once; empty for the default.",
+    )
+    keep_content_s = forms.IntegerField(
+        label="Keep content (s)",
+        required=False,
+        min_value=1,
+        max_value=2**31 - 1,
+        help_text="Seconds for which prompts and answers are kept, encrypted; empty: not at all.",
+    )
 
     class Meta:
         model = Team
-        fields = ("team_alias", "status", "job_ttl_s", "metadata")
+        fields = ("team_alias", "status", "job_ttl_s", "max_calls_in_flight", "keep_content_s", "metadata")
 
 
 @admin.register(Team)
@@ -56,6 +70,8 @@ class TeamAdmin(BrowseAdmin):
         "team_alias",
         "status",
         "job_ttl_s",
+        "max_calls_in_flight",
+        "keep_content_s",
         "metadata",
         "see_also",
         "created_at",

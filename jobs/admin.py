@@ -5,13 +5,13 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from jobs.errors import Failure
-from jobs.models import Attempt, Call, CallWorker, Job
+from jobs.models import Attempt, Call, CallContent, CallWorker, Job
 from jobs.queries.jobs import with_cost, with_hold
 from modelgroups.gateway.errors import Cause
 from tenancy.admin import ReadOnlyAdmin, ReadOnlyInline, in_a_row, link
@@ -57,6 +57,7 @@ class AttemptInline(ReadOnlyInline):
         "prompt_tokens",
         "completion_tokens",
         "cost_usd",
+        "usage_is_estimated",
         "started_at",
     )
     readonly_fields = fields
@@ -118,7 +119,7 @@ class JobAdmin(ReadOnlyAdmin):
 
 @admin.register(Call)
 class CallAdmin(ReadOnlyAdmin):
-    """Calls; what was asked and answered is not stored."""
+    """Calls; what was asked and answered is not in them."""
 
     list_display = (
         "id",
@@ -134,8 +135,8 @@ class CallAdmin(ReadOnlyAdmin):
         "created_at",
     )
     list_filter = ("state", CauseFilter, "is_late", "created_at")
-    list_select_related = ("job__team",)
-    search_fields = ("job__team__team_id__exact", "model_group__exact", "purpose")
+    list_select_related = ("team",)
+    search_fields = ("team__team_id__exact", "model_group__exact", "purpose")
     uuid_fields = ("id", "job_id", "worker_id")
     date_hierarchy = "created_at"
     ordering = ("-created_at", "-id")
@@ -165,10 +166,52 @@ class CallAdmin(ReadOnlyAdmin):
     readonly_fields = fields
     inlines = (AttemptInline,)
 
-    @admin.display(ordering="job__team__team_id")
+    @admin.display(ordering="team__team_id")
     def team(self, call: Call) -> SafeString:
-        """Its job's."""
-        return link("tenancy_team_change", call.job.team, pk=call.job.team_id)
+        """Whose it is."""
+        return link("tenancy_team_change", call.team, pk=call.team_id)
+
+
+@admin.register(CallContent)
+class CallContentAdmin(ReadOnlyAdmin):
+    """Where prompts and answers are kept, and until when; what they say is their team's and not shown."""
+
+    list_display = ("its_call", "team", "has_request", "has_answer", "erase_at")
+    list_select_related = ("call__team",)
+    search_fields = ("call__team__team_id__exact",)
+    uuid_fields = ("call_id",)
+    ordering = ("-erase_at", "-call_id")
+    fields = ("its_call", "team", "has_request", "has_answer", "published_at", "erase_at")
+    readonly_fields = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Without the contents, which may be long."""
+        return (
+            super()
+            .get_queryset(request)
+            .annotate(request_is_kept=Q(request__isnull=False), answer_is_kept=Q(answer__isnull=False))
+            .defer("request", "answer")
+        )
+
+    @admin.display(description="Call")
+    def its_call(self, content: CallContent) -> SafeString:
+        """A link by its id."""
+        return link("jobs_call_change", content.call_id, pk=content.call_id)
+
+    @admin.display(ordering="call__team__team_id")
+    def team(self, content: CallContent) -> SafeString:
+        """Its call's."""
+        return link("tenancy_team_change", content.call.team, pk=content.call.team_id)
+
+    @admin.display(boolean=True, description="Request")
+    def has_request(self, content: Any) -> bool:
+        """Whether it is kept."""
+        return content.request_is_kept
+
+    @admin.display(boolean=True, description="Answer")
+    def has_answer(self, content: Any) -> bool:
+        """Whether it is kept."""
+        return content.answer_is_kept
 
 
 @admin.register(Attempt)

@@ -95,7 +95,36 @@ class LLMRequestRefused(LLMCallFailed):
 
 def call_failed(cause: str) -> LLMCallFailed:
     """The error for a failed call's cause."""
+    if cause == Failure.INTERRUPTED:
+        return CallInterrupted(cause)
     return LLMRequestRefused(cause) if cause in REQUESTS_OWN_FAULT else LLMCallFailed(cause)
+
+
+class CallInterrupted(LLMCallFailed):
+    """The worker that ran the call died. The call is on record as interrupted, and may be made again."""
+
+    code = "call_interrupted"
+    retry_after_s = 1
+
+
+class TooManyCalls(DomainError):
+    """The team has as many calls waiting or running as it may."""
+
+    code = "too_many_requests"
+    retry_after_s = 1
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"Too many requests: at most {limit} calls of a team may be in flight")
+
+
+class Overloaded(DomainError):
+    """More calls wait for a worker than can be served in time."""
+
+    code = "overloaded"
+    retry_after_s = 2
+
+    def __init__(self) -> None:
+        super().__init__("Service temporarily unavailable: too many calls are waiting")
 
 
 class AnswerLost(DomainError):

@@ -2,7 +2,8 @@
 
 from jobs.models.attempt import Attempt
 from jobs.models.call import Call
+from jobs.models.call_content import CallContent
 from jobs.models.call_worker import CallWorker
 from jobs.models.job import Job
 
-__all__ = ["Attempt", "Call", "CallWorker", "Job"]
+__all__ = ["Attempt", "Call", "CallContent", "CallWorker", "Job"]

@@ -27,6 +27,8 @@ class Attempt(models.Model):
     completion_tokens = models.BigIntegerField(default=0)
     #: Null where nobody knows the price: unknown is not zero.
     cost_usd = models.DecimalField(max_digits=20, decimal_places=12, null=True, blank=True)
+    #: The provider did not say how many tokens it took: a stream was cut, for instance.
+    usage_is_estimated = models.BooleanField(default=False)
     started_at = models.DateTimeField()
 
     class Meta:

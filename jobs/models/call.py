@@ -7,25 +7,37 @@ from django.db.models import Q
 
 from jobs.models.job import Job
 from modelgroups.models import ModelGroup
+from tenancy.models import Team
+
+OPEN_STATES = ("queued", "running")
+UNSUCCESSFUL_STATES = ("failed", "interrupted", "cancelled")
+FINAL_STATES = ("succeeded", *UNSUCCESSFUL_STATES)
 
 
 class Call(models.Model):
-    """queued → running → succeeded | failed. The row is there before anything is dispatched.
+    """queued → running → succeeded | failed | interrupted | cancelled. The row is there before anything is dispatched.
 
-    Prompt and answer are not stored. `retry_of` names a failed call that this one supersedes: that one then no
-    longer keeps the job from being charged.
+    Prompt and answer are not in it (`CallContent` has them, where they are kept at all). `retry_of` names an
+    unsuccessful call that this one supersedes: that one then no longer keeps the job from being charged.
     """
 
     class State(models.TextChoices):
-        """The last two are final."""
+        """The last four are final (docs/adr/0012)."""
 
         QUEUED = "queued"
         RUNNING = "running"
         SUCCEEDED = "succeeded"
+        #: No model answered.
         FAILED = "failed"
+        #: Its worker died.
+        INTERRUPTED = "interrupted"
+        #: The client of a stream left before its end.
+        CANCELLED = "cancelled"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     job = models.ForeignKey(Job, on_delete=models.PROTECT, related_name="calls")
+    #: The job's team, for counting its calls in flight. The job's own key guards it, so a second check would only cost.
+    team = models.ForeignKey(Team, on_delete=models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False)
     group = models.ForeignKey(ModelGroup, null=True, on_delete=models.SET_NULL, related_name="+")
     #: The group's name at that time; it outlives the group.
     model_group = models.CharField(max_length=128)
@@ -53,26 +65,36 @@ class Call(models.Model):
     class Meta:
         ordering = ["created_at", "id"]
         constraints = [
-            models.CheckConstraint(
-                name="call_state_is_known", condition=Q(state__in=["queued", "running", "succeeded", "failed"])
-            ),
+            models.CheckConstraint(name="call_state_is_known", condition=Q(state__in=[*OPEN_STATES, *FINAL_STATES])),
             models.CheckConstraint(
                 name="call_has_ended_or_is_open",
-                condition=Q(state__in=["queued", "running"], ended_at=None)
-                | Q(state__in=["succeeded", "failed"], ended_at__isnull=False),
+                condition=Q(state__in=OPEN_STATES, ended_at=None) | Q(state__in=FINAL_STATES, ended_at__isnull=False),
             ),
-            models.CheckConstraint(name="failed_call_has_a_cause", condition=~Q(state="failed", cause="")),
+            models.CheckConstraint(
+                name="unsuccessful_call_has_a_cause", condition=~Q(state__in=UNSUCCESSFUL_STATES, cause="")
+            ),
             models.CheckConstraint(
                 name="call_counts_are_not_negative",
                 condition=Q(prompt_tokens__gte=0, completion_tokens__gte=0, cost_usd__gte=0),
             ),
         ]
         indexes = [
-            models.Index(fields=["deadline_at"], condition=Q(state__in=["queued", "running"]), name="open_calls"),
+            # Few rows at any time: it counts a team's calls in flight, and the sweeper reads all of it.
+            models.Index(fields=["team"], condition=Q(state__in=OPEN_STATES), name="open_calls"),
         ]
 
     def __str__(self) -> str:
         return f"{self.purpose or self.model_group} {self.id}"
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its state is final."""
+        return self.state in FINAL_STATES
+
+    @property
+    def counts_as_failed(self) -> bool:
+        """Whether it keeps its job from being charged. A cancelled call does not: that was the client's own doing."""
+        return self.state in (self.State.FAILED, self.State.INTERRUPTED)
 
     @property
     def tokens(self) -> int:

@@ -36,6 +36,8 @@ class Job(models.Model):
     ended_at = models.DateTimeField(null=True, blank=True)
     #: From then on the sweeper fails the job, if it is still open.
     expires_at = models.DateTimeField()
+    #: It was made for one call (`create-and-call`), and ends with it.
+    ends_with_call = models.BooleanField(default=False)
 
     class Meta:
         ordering = ["-created_at", "-id"]
@@ -54,6 +56,11 @@ class Job(models.Model):
             models.Index(fields=["team", "-created_at", "-id"], name="jobs_of_team"),
             models.Index(
                 fields=["expires_at"], condition=Q(status__in=["pending", "in_progress"]), name="open_jobs_by_expiry"
+            ),
+            models.Index(
+                fields=["created_at"],
+                condition=Q(status__in=["pending", "in_progress"], ends_with_call=True),
+                name="open_jobs_that_end_with_a_call",
             ),
         ]
 

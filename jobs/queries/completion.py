@@ -45,13 +45,18 @@ class Completion:
 
     @property
     def failed_calls(self) -> int:
-        """Failed calls that count: one of them, and the job is not charged."""
-        return sum(call.state == Call.State.FAILED and not self._is_superseded(call) for call in self.ended_calls)
+        """Failed and interrupted calls that count: one of them, and the job is not charged."""
+        return sum(call.counts_as_failed and not self._is_superseded(call) for call in self.ended_calls)
 
     @property
     def superseded_calls(self) -> int:
-        """Failed calls that another call was made for instead (`retry_of`)."""
-        return sum(call.state == Call.State.FAILED and self._is_superseded(call) for call in self.ended_calls)
+        """Unsuccessful calls that another call was made for instead (`retry_of`)."""
+        return sum(self._is_superseded(call) for call in self.ended_calls)
+
+    @property
+    def cancelled_calls(self) -> int:
+        """Streams that their client left, and did not ask for again."""
+        return sum(call.state == Call.State.CANCELLED and not self._is_superseded(call) for call in self.ended_calls)
 
     @property
     def total_tokens(self) -> int:
@@ -79,7 +84,7 @@ class Completion:
 
 def is_part_of_completion(call: Call) -> bool:
     """Whether the call had ended before its job did."""
-    return call.state in (Call.State.SUCCEEDED, Call.State.FAILED) and not call.is_late
+    return call.has_ended and not call.is_late
 
 
 def calls_of(job_id: UUID) -> list[Call]:

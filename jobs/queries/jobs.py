@@ -50,7 +50,7 @@ def jobs_of_team(*, team_pk: int, status: str | None = None) -> QuerySet[Job]:
 
 
 _TEAM_OF_JOB = """
-    SELECT t.id AS pk, t.team_id, o.organization_id, t.job_ttl_s,
+    SELECT t.id AS pk, t.team_id, o.organization_id, t.job_ttl_s, t.max_calls_in_flight,
            t.status = 'suspended' OR o.status = 'suspended' AS is_suspended
     FROM jobs_job j
     JOIN tenancy_team t ON t.id = j.team_id
@@ -68,11 +68,16 @@ async def team_of_job(job_id: UUID) -> TeamRef:
 
 
 def parse_job_id(text: str) -> UUID:
-    """A job's id from a path, in the form in which it was given out. Raises InvalidInput."""
+    """A job's id from a path. Raises InvalidInput."""
+    return parse_id(text, field="job_id")
+
+
+def parse_id(text: str, *, field: str) -> UUID:
+    """An id from a path, in the form in which it was given out. Raises InvalidInput."""
     try:
-        job_id = UUID(text)
+        parsed = UUID(text)
     except ValueError:
-        raise InvalidInput("must be a UUID", field="job_id") from None
-    if str(job_id) != text.lower():
-        raise InvalidInput("must be a UUID", field="job_id")
-    return job_id
+        raise InvalidInput("must be a UUID", field=field) from None
+    if str(parsed) != text.lower():
+        raise InvalidInput("must be a UUID", field=field)
+    return parsed

@@ -33,7 +33,8 @@ _SWEEP = """
         WHERE id IN (SELECT job_id FROM lost) ORDER BY id FOR SHARE
     )
     UPDATE jobs_call c
-    SET state = 'failed', cause = lost.cause, error = %(texts)s::jsonb ->> lost.cause, ended_at = clock_timestamp(),
+    SET state = CASE WHEN lost.cause = %(interrupted)s THEN 'interrupted' ELSE 'failed' END, cause = lost.cause,
+        error = %(texts)s::jsonb ->> lost.cause, ended_at = clock_timestamp(),
         is_late = job.has_ended,
         latency_ms = EXTRACT(EPOCH FROM clock_timestamp() - COALESCE(c.started_at, c.created_at)) * 1000
     FROM lost JOIN job ON job.id = lost.job_id
@@ -44,8 +45,27 @@ _SWEEP = """
 SWEPT = (Failure.NOT_STARTED, Failure.INTERRUPTED, Failure.DEADLINE)
 
 
+#: A row without a time of its own is an asynchronous call's that a worker did not end.
+_ERASE_CONTENTS = """
+    DELETE FROM jobs_callcontent WHERE call_id IN (
+        SELECT content.call_id
+        FROM jobs_callcontent content JOIN jobs_call c ON c.id = content.call_id
+        WHERE content.erase_at <= now()
+            OR (content.erase_at IS NULL AND c.state IN ('succeeded', 'failed', 'interrupted', 'cancelled'))
+        LIMIT %(batch)s
+    )
+"""
+
+
+def erase_contents(*, batch: int = 5000) -> int:
+    """Erase prompts and answers that are not to be kept any longer; returns of how many calls."""
+    with connection.cursor() as cursor:
+        cursor.execute(_ERASE_CONTENTS, {"batch": batch})
+        return cursor.rowcount
+
+
 def sweep_lost_calls(*, batch: int = 1000) -> int:
-    """Fail calls whose worker died, or that outlived their deadline; returns how many."""
+    """End calls whose worker died, or that outlived their deadline; returns how many."""
     parameters = {
         "not_started": Failure.NOT_STARTED.value,
         "interrupted": Failure.INTERRUPTED.value,

@@ -17,6 +17,7 @@ from config.foundation.errors import InvalidInput
 from config.foundation.limits import MAX_METADATA_BYTES, is_metadata_too_large
 from jobs.errors import CallInProgress, JobAlreadyEnded
 from jobs.models import Call, Job
+from jobs.models.call import OPEN_STATES
 from jobs.queries.completion import Completion, calls_of, completion
 from tenancy.errors import TeamSuspended
 from tenancy.queries.principals import TeamRef
@@ -37,16 +38,23 @@ class OpenedJob:
 _OPEN_JOB = f"""
     WITH hold AS ({ledger.PLACE_HOLD})
     INSERT INTO jobs_job
-        (id, team_id, virtual_key_id, user_id, job_type, status, metadata, error_message, created_at, expires_at)
+        (id, team_id, virtual_key_id, user_id, job_type, status, metadata, error_message, created_at, expires_at,
+         ends_with_call)
     VALUES
         (%(job_id)s, %(team_pk)s, %(key_id)s, %(user_id)s, %(job_type)s, 'pending', %(metadata)s::jsonb, '',
-         now(), now() + %(ttl)s)
+         now(), now() + %(ttl)s, %(ends_with_call)s)
     RETURNING created_at
 """  # noqa: S608 (a constant of ours, no input)
 
 
 def open_job(
-    *, team: TeamRef, virtual_key_id: UUID | None, job_type: str, user_id: str, metadata: dict[str, Any]
+    *,
+    team: TeamRef,
+    virtual_key_id: UUID | None,
+    job_type: str,
+    user_id: str,
+    metadata: dict[str, Any],
+    ends_with_call: bool = False,
 ) -> OpenedJob:
     """Open a job and hold one credit for it. Raises TeamSuspended, InsufficientCredits."""
     if team.is_suspended:
@@ -61,6 +69,7 @@ def open_job(
         "job_type": job_type,
         "metadata": json.dumps(metadata),
         "ttl": timedelta(seconds=team.job_ttl_s or settings.JOB_TTL_S),
+        "ends_with_call": ends_with_call,
     }
     try:
         with _savepoint_if_in_transaction(), connection.cursor() as cursor:
@@ -132,6 +141,51 @@ def end_job(
     return result.settled(hold)
 
 
+def end_with_call(*, job_id: UUID) -> Completion:
+    """End a job that was opened for one call, as that call has ended. Idempotent.
+
+    Raises CallInProgress while one of its calls is open.
+    """
+    calls = calls_of(job_id)
+    if open_calls := [call for call in calls if not call.has_ended]:
+        raise CallInProgress(len(open_calls))
+    retried = {call.retry_of_id for call in calls}
+    unsuccessful = [call for call in calls if call.state != Call.State.SUCCEEDED and call.id not in retried]
+    has_succeeded = bool(calls) and not unsuccessful
+    return end_job(
+        job_id=job_id,
+        team_pk=None,
+        status="completed" if has_succeeded else "failed",
+        metadata={},
+        error_message="" if has_succeeded else (unsuccessful[0].error if unsuccessful else "No call was made"),
+        actor="create-and-call",
+    )
+
+
+def end_jobs_with_their_calls(*, batch: int = 500) -> int:
+    """End the jobs whose one call has ended without ending them: its worker died just then. Returns how many."""
+    # The worker itself needs a moment from the one to the other.
+    settled = timezone.now() - timedelta(seconds=2)
+    left = (
+        Job.objects.filter(status__in=[Job.Status.PENDING, Job.Status.IN_PROGRESS], ends_with_call=True)
+        .filter(calls__ended_at__lt=settled)
+        .exclude(calls__state__in=OPEN_STATES)
+        .order_by("created_at")
+        .distinct()
+        .values_list("id", flat=True)[:batch]
+    )
+    return sum(_end_if_possible(job_id) for job_id in list(left))
+
+
+def _end_if_possible(job_id: UUID) -> int:
+    try:
+        end_with_call(job_id=job_id)
+    except (CallInProgress, JobAlreadyEnded):
+        # A client has made another call in it, or ended it.
+        return 0
+    return 1
+
+
 def _already_ended(*, job_id: UUID, team_pk: int | None, status: FinalStatus) -> Completion:
     result = completion(job_id=job_id, team_pk=team_pk)
     if result.status != status:
@@ -147,7 +201,7 @@ def expire_jobs(*, now: datetime | None = None, batch: int = 500) -> int:
     now = now or timezone.now()
     overdue = (
         Job.objects.filter(status__in=[Job.Status.PENDING, Job.Status.IN_PROGRESS], expires_at__lte=now)
-        .exclude(calls__state__in=[Call.State.QUEUED, Call.State.RUNNING])
+        .exclude(calls__state__in=OPEN_STATES)
         .order_by("expires_at")
         .values_list("id", flat=True)[:batch]
     )

@@ -19,6 +19,7 @@ class Cause(StrEnum):
     REQUEST_REFUSED = "request_refused"
     CONTENT_POLICY = "content_policy"
     CONTEXT_WINDOW = "context_window"
+    CLIENT_GONE = "client_gone"
 
 
 #: What a client reads after "LLM call failed: ".
@@ -34,6 +35,7 @@ TEXTS = {
     Cause.REQUEST_REFUSED: "The provider refused the request as invalid",
     Cause.CONTENT_POLICY: "The provider's content policy refused the request",
     Cause.CONTEXT_WINDOW: "The request is too long for the model",
+    Cause.CLIENT_GONE: "The client left before the answer's end",
 }
 
 #: The request's own fault: another model would say the same, so no fallback (contract, "Fallbacks").

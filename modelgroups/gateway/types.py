@@ -27,11 +27,15 @@ class ChatRequest:
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens and their cost. `cost_usd` is None where it could not be computed: unknown is not zero."""
+    """Tokens and their cost. `cost_usd` is None where it could not be computed: unknown is not zero.
+
+    Estimated where the provider did not say, because its answer was cut for instance.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost_usd: Decimal | None = Decimal(0)
+    is_estimated: bool = False
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,16 @@ class Team(models.Model):
     job_ttl_s = models.PositiveIntegerField(
         null=True, blank=True, help_text="Seconds until an open job is failed; empty for the default."
     )
+    #: Overrides settings.TEAM_CALLS_IN_FLIGHT.
+    max_calls_in_flight = models.PositiveIntegerField(
+        null=True, blank=True, help_text="LLM calls that may wait or run at once; empty for the default."
+    )
+    #: The team's opt-in to have prompts and answers kept.
+    keep_content_s = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="Seconds for which prompts and answers are kept, encrypted; empty: not at all.",
+    )
     metadata = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)

@@ -38,6 +38,7 @@ def team_for(principal: Principal, team_id: str, *, scope: str) -> TeamRef:
         organization_id=team.organization.organization_id,
         is_suspended="suspended" in (team.status, team.organization.status),
         job_ttl_s=team.job_ttl_s,
+        max_calls_in_flight=team.max_calls_in_flight,
     )
 
 

@@ -40,7 +40,7 @@ def sound_ledger(transactional_db: None) -> Iterator[None]:
 
 
 def reference(tenant: Tenant) -> TeamRef:
-    return TeamRef(tenant.team_pk, tenant.team_id, tenant.organization_id, is_suspended=False, job_ttl_s=None)
+    return TeamRef(tenant.team_pk, tenant.team_id, tenant.organization_id, is_suspended=False)
 
 
 def opening(tenant: Tenant) -> Callable[[], OpenedJob]:

@@ -12,7 +12,7 @@ from django.db import models
 from django.utils import timezone
 
 from billing.models import CreditAccount, CreditHold, LedgerEntry
-from jobs.models import Attempt, Call, CallWorker, Job
+from jobs.models import Attempt, Call, CallContent, CallWorker, Job
 from jobs.services.jobs import end_job, open_job
 from modelgroups.models import GroupAssignment, GroupModel, ModelGroup
 from modelgroups.services.groups import ModelSpec
@@ -35,6 +35,7 @@ def make_call(job: Job, *, attempts: int = 2) -> Call:
     now = timezone.now()
     call = Call.objects.create(
         job=job,
+        team=job.team,
         group=ModelGroup.objects.first(),
         model_group="ResumeAgent",
         state=Call.State.SUCCEEDED,
@@ -80,6 +81,8 @@ def make_world(name: str) -> None:
     create_operator_key(name=name, scopes=["all"])
     now = timezone.now()
     CallWorker.objects.create(id=uuid.uuid4(), name=name, started_at=now, heartbeat_at=now - timedelta(hours=1))
+    for call in Call.objects.filter(content=None):
+        CallContent.objects.create(call=call, request=b"secret prompt", answer=b"secret answer", erase_at=now)
     IdempotencyRecord.objects.create(scope="open", key=name, request_hash=b"hash-of-a-request", reply=b"secret reply")
 
 

@@ -29,13 +29,13 @@ ENTRY = """
 HOLD = "INSERT INTO billing_credithold (id, account_id, job_id, amount, state, created_at, ended_at, balance_after)"
 CALL = """
     INSERT INTO jobs_call
-        (id, job_id, model_group, purpose, state, cause, error, is_late, prompt_tokens, completion_tokens, cost_usd,
+        (id, job_id, team_id, model_group, purpose, state, cause, error, is_late, prompt_tokens, completion_tokens, cost_usd,
          finish_reason, created_at, deadline_at, ended_at)
 """
 ATTEMPT = """
     INSERT INTO jobs_attempt
         (call_id, sequence, model_name, outcome, cause, error_class, latency_ms, prompt_tokens, completion_tokens,
-         cost_usd, started_at)
+         cost_usd, usage_is_estimated, started_at)
 """
 UUID = "gen_random_uuid()"
 
@@ -75,12 +75,12 @@ BREAKS = {
     "job_has_ended_or_is_open": "UPDATE jobs_job SET status = 'completed'",
     "call_state_is_known": "UPDATE jobs_call SET state = 'gone'",
     "call_has_ended_or_is_open": "UPDATE jobs_call SET state = 'running'",
-    "failed_call_has_a_cause": "UPDATE jobs_call SET cause = ''",
+    "unsuccessful_call_has_a_cause": "UPDATE jobs_call SET cause = ''",
     "call_counts_are_not_negative": "UPDATE jobs_call SET cost_usd = -0.000001",
-    "attempt_sequence_is_unique": f"{ATTEMPT} SELECT id, 1, 'm', 'succeeded', '', '', 1, 0, 0, 0, now() FROM jobs_call, generate_series(1, 2)",
-    "attempt_outcome_is_known": f"{ATTEMPT} SELECT id, 1, 'm', 'gone', '', '', 1, 0, 0, 0, now() FROM jobs_call",
-    "failed_attempt_has_a_cause": f"{ATTEMPT} SELECT id, 1, 'm', 'failed', '', '', 1, 0, 0, 0, now() FROM jobs_call",
-    "attempt_cost_is_not_negative": f"{ATTEMPT} SELECT id, 1, 'm', 'succeeded', '', '', 1, 0, 0, -1, now() FROM jobs_call",
+    "attempt_sequence_is_unique": f"{ATTEMPT} SELECT id, 1, 'm', 'succeeded', '', '', 1, 0, 0, 0, false, now() FROM jobs_call, generate_series(1, 2)",
+    "attempt_outcome_is_known": f"{ATTEMPT} SELECT id, 1, 'm', 'gone', '', '', 1, 0, 0, 0, false, now() FROM jobs_call",
+    "failed_attempt_has_a_cause": f"{ATTEMPT} SELECT id, 1, 'm', 'failed', '', '', 1, 0, 0, 0, false, now() FROM jobs_call",
+    "attempt_cost_is_not_negative": f"{ATTEMPT} SELECT id, 1, 'm', 'succeeded', '', '', 1, 0, 0, -1, false, now() FROM jobs_call",
 }  # fmt: skip
 
 #: The same for the triggers' rules.
@@ -101,8 +101,10 @@ def world(tenant: Tenant) -> Tenant:
     """One of everything, with nothing deferred: a table with pending checks cannot be altered."""
     job = tenant.api.post("/api/jobs/create", {"team_id": tenant.team_id, "job_type": "x"}).json()["job_id"]
     with connection.cursor() as cursor:
-        failed = f"{CALL} VALUES (%s, %s, 'G', '', 'failed', 'timeout', '', false, 0, 0, 0, '', now(), now(), now())"
-        cursor.execute(failed, [uuid.uuid4(), job])
+        failed = (
+            f"{CALL} VALUES (%s, %s, %s, 'G', '', 'failed', 'timeout', '', false, 0, 0, 0, '', now(), now(), now())"
+        )
+        cursor.execute(failed, [uuid.uuid4(), job, tenant.team_pk])
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
     return tenant
 

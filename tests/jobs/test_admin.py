@@ -31,6 +31,7 @@ def call(job: Job) -> Call:
     now = timezone.now()
     call = Call.objects.create(
         job=job,
+        team=job.team,
         model_group="Agent",
         purpose="parsing",
         state="failed",
