@@ -138,6 +138,7 @@ CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0.1, "in
 CELERY_BEAT_SCHEDULE = {
     "sweep calls": {"task": "jobs.sweep_calls", "schedule": 5.0, "options": {"expires": 5}},
     "sweep jobs": {"task": "jobs.sweep_jobs", "schedule": 30.0, "options": {"expires": 30}},
+    "erase contents": {"task": "jobs.erase_contents", "schedule": 30.0, "options": {"expires": 30}},
     "purge idempotency records": {
         "task": "tenancy.purge_idempotency_records",
         "schedule": crontab(minute="17"),
@@ -233,6 +234,15 @@ INSUFFICIENT_CREDITS_STATUS = env.int("INSUFFICIENT_CREDITS_STATUS", default=402
 JOB_TTL_S = env.int("JOB_TTL_S", default=24 * 3600)
 #: From admission to outcome, over all attempts.
 CALL_DEADLINE_S = env.float("CALL_DEADLINE_S", default=120.0)
+#: The same for an asynchronous call, the time in the queue included; its attempts together have CALL_DEADLINE_S.
+ASYNC_CALL_DEADLINE_S = env.float("ASYNC_CALL_DEADLINE_S", default=3600.0)
+#: How long an asynchronous call's answer waits to be fetched, and how long it can be fetched again after that.
+ASYNC_ANSWER_TTL_S = env.int("ASYNC_ANSWER_TTL_S", default=24 * 3600)
+FETCHED_ANSWER_TTL_S = env.int("FETCHED_ANSWER_TTL_S", default=60)
+#: Calls of one team that may wait or run at once, unless the team has a number of its own. More: 429.
+TEAM_CALLS_IN_FLIGHT = env.int("TEAM_CALLS_IN_FLIGHT", default=2000)
+#: Calls of all teams that may wait for a worker. More: 503.
+MAX_QUEUED_CALLS = env.int("MAX_QUEUED_CALLS", default=5000)
 #: The longest that one model is waited for, unless its config has a `timeout` of its own.
 ATTEMPT_TIMEOUT_S = env.float("ATTEMPT_TIMEOUT_S", default=50.0)
 #: A worker whose heartbeat is older than this is taken for dead, and its calls for interrupted.

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery import shared_task
 
+from jobs.callpath import stored
 from jobs.services import calls, jobs
 
 if TYPE_CHECKING:
@@ -18,8 +19,16 @@ async def run_call(runner: "Runner", **call: Any) -> None:
 
 @shared_task(name="jobs.sweep_calls")
 def sweep_calls() -> None:
-    """Fail calls whose worker died or whose deadline has passed."""
+    """End calls whose worker died or whose deadline has passed, hand over again what no worker has taken."""
     calls.sweep_lost_calls()
+    jobs.end_jobs_with_their_calls()
+    stored.hand_over_waiting_calls()
+
+
+@shared_task(name="jobs.erase_contents")
+def erase_contents() -> None:
+    """Erase prompts and answers whose time is over."""
+    calls.erase_contents()
 
 
 @shared_task(name="jobs.sweep_jobs")

@@ -7,19 +7,20 @@ hundreds of calls that start at once it would look ill just when it is busy.
 """
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeVar
 from weakref import WeakKeyDictionary
 
 import psycopg
 from django.conf import settings
-from django.db import connection
+from django.db import close_old_connections, connection
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from config.foundation.errors import DependencyUnavailable
 
 Row = dict[str, Any]
+Result = TypeVar("Result")
 _Pool = AsyncConnectionPool[psycopg.AsyncConnection[Row]]
 
 Lane = Literal["calls", "health"]
@@ -77,6 +78,18 @@ async def fetch_all(sql: str, parameters: Mapping[str, Any], *, lane: Lane = "ca
             return await cursor.fetchall() if cursor.description else []
     except (PoolTimeout, psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise DependencyUnavailable("database") from error
+
+
+async def in_thread(work: Callable[[], Result]) -> Result:
+    """Run work that uses Django's own connection, such as a service, beside the event loop."""
+
+    def run() -> Result:
+        try:
+            return work()
+        finally:
+            close_old_connections()
+
+    return await asyncio.to_thread(run)
 
 
 async def close() -> None:

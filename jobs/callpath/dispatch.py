@@ -1,4 +1,4 @@
-"""The web's side of a call: admit it, hand it to a worker, wait for the answer.
+"""The web's side of a call: admit it, hand it to a worker, wait for what comes of it.
 
 It holds neither a thread nor a database connection while it waits, and never imports litellm. The worker
 records the outcome, so a client that leaves, or a web process that dies, loses nothing.
@@ -6,230 +6,298 @@ records the outcome, so a client that leaves, or a web process that dies, loses 
 
 import asyncio
 import logging
-import uuid
-from collections.abc import Coroutine
-from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from typing import Any, Self, TypeVar
 from uuid import UUID
 
-import psycopg
-from celery import current_app
 from django.conf import settings
-from kombu.exceptions import KombuError, OperationalError
 
 from config.foundation import async_database
 from config.foundation.errors import DependencyUnavailable, DomainError
 from jobs.callpath import idempotency
-from jobs.callpath.replies import Reply, ReplyHub
-from jobs.callpath.statements import ADMIT_CALL, WITHDRAW_CALL
-from jobs.errors import (
-    AnswerLost,
-    CallNotFound,
-    JobAlreadyEnded,
-    JobNotFound,
-    LLMCallFailed,
-    NotRetryable,
-    call_failed,
-)
-from modelgroups.errors import ModelGroupAccessDenied
+from jobs.callpath.admission import CallRequest, NewJob, admit, open_job_and_admit
+from jobs.callpath.messages import CallMessage, Delta, Reply
+from jobs.callpath.publisher import Publisher
+from jobs.callpath.replies import ReplyHub
+from jobs.callpath.statements import CANCEL_QUEUED_CALL, WITHDRAW_CALL
+from jobs.errors import AnswerLost, LLMCallFailed, Overloaded, call_failed, failure_text
+from jobs.services.jobs import end_with_call
+from modelgroups.gateway.errors import Cause
 from tenancy.queries.principals import TeamRef
 
 logger = logging.getLogger(__name__)
 
-RUN_CALL_TASK = "jobs.run_call"
 #: How much longer than the call's own deadline web waits: until the sweeper has ended what no worker took.
 GRACE_S = 25.0
+#: Where workers listen for the ids of streams whose client has gone.
+CANCELLED_CHANNEL = "calls:cancelled"
 
-Dispatched = TypeVar("Dispatched")
+Result = TypeVar("Result")
+
+
+class Form(StrEnum):
+    """How the caller wants the answer."""
+
+    ANSWER = "answer"
+    STREAM = "stream"
+    STORED = "stored"
 
 
 @dataclass(frozen=True)
-class CallRequest:
-    """A validated call. `parameters` are a chat completion's, by OpenAI's and LiteLLM's names."""
+class Order:
+    """A call to be made: whose, in which job (an open one's id, or a new one), and in which form.
 
-    model_group: str
-    messages: list[dict[str, Any]] = field(repr=False)
-    parameters: dict[str, Any]
-    purpose: str = ""
-    retry_of: UUID | None = None
+    With a `key`, it is made once at most: `request_hash` tells whether the same is asked again.
+    """
+
+    team: TeamRef
+    job: UUID | NewJob
+    request: CallRequest
+    form: Form
+    key: idempotency.CallKey | None = None
+    request_hash: bytes = b""
 
 
-_hub: ReplyHub | None = None
+@dataclass(frozen=True)
+class Dispatched:
+    """A call that is on its way; or, with a `replay`, one that was made under the same key before."""
+
+    call_id: UUID
+    job_id: UUID | None
+    order: Order
+    replay: Reply | None = None
 
 
-def _reply_hub() -> ReplyHub:
-    """This process's hub, made in the event loop that first needs it."""
-    global _hub
-    if _hub is None:
-        _hub = ReplyHub()
-    return _hub
+class _Lines:
+    """This process's lines to the workers, made in the event loop that first needs them."""
+
+    def __init__(self) -> None:
+        self.hub = ReplyHub()
+        self.publisher = Publisher()
+
+    async def close(self) -> None:
+        await self.hub.close()
+        await self.publisher.close()
+
+
+_open_lines: _Lines | None = None
+
+
+def _lines() -> _Lines:
+    global _open_lines
+    if _open_lines is None:
+        _open_lines = _Lines()
+    return _open_lines
 
 
 async def close() -> None:
-    """Stop the hub, if there is one."""
-    global _hub
-    if _hub is not None:
-        hub, _hub = _hub, None
-        await hub.close()
+    """Close the lines, if there are any."""
+    global _open_lines
+    if _open_lines is not None:
+        lines, _open_lines = _open_lines, None
+        await lines.close()
 
 
-async def make_call_once(
-    *, team: TeamRef, job_id: UUID, request: CallRequest, key: idempotency.CallKey, request_hash: bytes
-) -> tuple[Reply, bool]:
-    """As make_call, but at most once for a key: (reply, whether it is a replay).
+async def dispatch(order: Order) -> Dispatched:
+    """Admit a call and hand it to a worker.
 
-    Raises also IdempotencyKeyReused, IdempotencyKeyInFlight.
+    Raises JobNotFound, JobAlreadyEnded, ModelGroupAccessDenied, CallNotFound, NotRetryable, TooManyCalls, Overloaded,
+    DependencyUnavailable, for a new job also InsufficientCredits: nothing was dispatched, and there is no record.
+    With a key also IdempotencyKeyReused, IdempotencyKeyInFlight.
     """
-    dispatched = await _in_any_case(
-        _claim_and_dispatch(team=team, job_id=job_id, request=request, key=key, request_hash=request_hash)
-    )
-    if isinstance(dispatched, Reply):
-        return dispatched, True
-    try:
-        return await _answer(dispatched), False
-    except LLMCallFailed:
-        await idempotency.give_back(key)
-        raise
+    if _lines().hub.queued_calls >= settings.MAX_QUEUED_CALLS:
+        raise Overloaded
+    return await _in_any_case(_dispatch(order) if order.key is None else _claim_and_dispatch(order, order.key))
 
 
-async def make_call(*, team: TeamRef, job_id: UUID, request: CallRequest) -> Reply:
-    """Run one call to its end and return the worker's reply, whose state is `succeeded`.
+async def answer(dispatched: Dispatched) -> Reply:
+    """Wait for the worker's reply, whose state is `succeeded`.
 
-    Raises JobNotFound, JobAlreadyEnded, ModelGroupAccessDenied, CallNotFound, NotRetryable (nothing dispatched, no
-    record), LLMCallFailed (on record as failed), AnswerLost, DependencyUnavailable.
+    Raises LLMCallFailed (on record as failed or interrupted), AnswerLost.
     """
-    return await _answer(await _in_any_case(_dispatch(team=team, job_id=job_id, request=request, key=None)))
+    if dispatched.replay is not None:
+        return dispatched.replay
+    async with Stream(dispatched) as messages:
+        async for message in messages:
+            if isinstance(message, Reply):
+                return succeeded(message)
+    raise RuntimeError("a stream ends with a reply")
 
 
-async def _claim_and_dispatch(
-    *, team: TeamRef, job_id: UUID, request: CallRequest, key: idempotency.CallKey, request_hash: bytes
-) -> UUID | Reply:
-    """The new call's id, or the reply that an earlier one got."""
-    stored = await idempotency.claim(key, request_hash=request_hash)
-    if stored is not None:
-        return Reply.decode(stored)
-    try:
-        return await _dispatch(team=team, job_id=job_id, request=request, key=key)
-    except DomainError:
-        await idempotency.give_back(key)
-        raise
-
-
-async def _dispatch(*, team: TeamRef, job_id: UUID, request: CallRequest, key: idempotency.CallKey | None) -> UUID:
-    """Admit the call and hand it to a worker. Returns its id, which the hub then expects a reply for."""
-    hub = _reply_hub()
-    call_id = await admit(team=team, job_id=job_id, request=request)
-    hub.expect(call_id)
-    try:
-        await _publish(call_id, request, reply_to=hub.address, key=key)
-    except BaseException:
-        hub.forget(call_id)
-        raise
-    return call_id
-
-
-async def _answer(call_id: UUID) -> Reply:
-    """Wait for the worker. Raises LLMCallFailed, AnswerLost."""
-    try:
-        reply = await _reply_hub().wait(call_id, timeout_s=settings.CALL_DEADLINE_S + GRACE_S)
-    except TimeoutError:
-        logger.error("call %s neither answered nor ended in time", call_id)
-        raise AnswerLost from None
+def succeeded(reply: Reply) -> Reply:
+    """The reply. Raises LLMCallFailed where it tells of a call that did not succeed."""
     if reply.state != "succeeded":
         raise call_failed(reply.cause)
     return reply
 
 
+class Stream:
+    """What a worker sends for a call: deltas, if they were asked for, and at last the reply, whatever its state.
+
+    Leaving it early stops the call where its form is STREAM.
+    """
+
+    def __init__(self, dispatched: Dispatched) -> None:
+        self._dispatched = dispatched
+        self._mailbox = _lines().hub.mailbox(dispatched.call_id)
+        self._has_ended = False
+        self._deltas = 0
+        self._deadline = asyncio.get_running_loop().time() + settings.CALL_DEADLINE_S + GRACE_S
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        _lines().hub.close_mailbox(self._dispatched.call_id)
+        if not self._has_ended and self._dispatched.order.form is Form.STREAM:
+            await _in_any_case(_cancel(self._dispatched.call_id))
+
+    def __aiter__(self) -> AsyncIterator[Delta | Reply]:
+        return self
+
+    async def __anext__(self) -> Delta | Reply:
+        """Raises AnswerLost (a lost delta is one, too), LLMCallFailed (the worker has died)."""
+        if self._has_ended:
+            raise StopAsyncIteration
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                return self._checked(await self._mailbox.get())
+        except TimeoutError:
+            self._has_ended = True
+            logger.error("call %s neither answered nor ended in time", self._dispatched.call_id)
+            raise AnswerLost from None
+        except LLMCallFailed:
+            self._has_ended = True
+            if self._dispatched.order.key is not None:
+                # A worker gives it back; but not one that has died.
+                await idempotency.give_back(self._dispatched.order.key)
+            raise
+
+    def _checked(self, message: Delta | Reply) -> Delta | Reply:
+        if isinstance(message, Delta):
+            if message.number != self._deltas:
+                raise AnswerLost
+            self._deltas += 1
+            return message
+        self._has_ended = True
+        if message.deltas != self._deltas:
+            raise AnswerLost
+        return message
+
+
+async def _claim_and_dispatch(order: Order, key: idempotency.CallKey) -> Dispatched:
+    stored = await idempotency.claim(key, request_hash=order.request_hash)
+    if stored is not None:
+        reply = Reply.decode(stored)
+        return Dispatched(call_id=reply.call_id, job_id=None, order=order, replay=reply)
+    try:
+        dispatched = await _dispatch(order)
+    except DomainError:
+        await idempotency.give_back(key)
+        raise
+    if order.form is Form.STORED:
+        # Nobody waits, so this is the answer to be replayed. The others' are stored by their worker.
+        await idempotency.store(
+            key, Reply(dispatched.call_id, state="queued", job={"job_id": str(dispatched.job_id)}).encode()
+        )
+    return dispatched
+
+
+async def _dispatch(order: Order) -> Dispatched:
+    """Admit the call and hand it to a worker; the hub then has a mailbox for it, unless it is stored."""
+    dispatched = await _admit(order)
+    if order.form is Form.STORED:
+        try:
+            await _lines().publisher.publish(CallMessage(dispatched.call_id))
+        except DependencyUnavailable:
+            # It is written down with all that it needs: the sweeper hands it over when the broker is back.
+            logger.warning("call %s waits for the broker", dispatched.call_id)
+        return dispatched
+    lines = _lines()
+    publish = partial(lines.publisher.publish, _message(dispatched, reply_to=lines.hub.address))
+    lines.hub.open(dispatched.call_id, hand_over_again=publish)
+    try:
+        await publish()
+    except BaseException as error:
+        if isinstance(error, DependencyUnavailable) and not await _withdraw(dispatched):
+            # The message did get through: a worker has claimed the call, so its reply will come.
+            return dispatched
+        lines.hub.close_mailbox(dispatched.call_id)
+        raise
+    return dispatched
+
+
+async def _admit(order: Order) -> Dispatched:
+    if isinstance(order.job, UUID):
+        call_id = await admit(team=order.team, job_id=order.job, request=order.request)
+        return Dispatched(call_id=call_id, job_id=order.job, order=order)
+    opening = partial(open_job_and_admit, team=order.team, job=order.job, request=order.request)
+    job_id, call_id = await async_database.in_thread(opening)
+    return Dispatched(call_id=call_id, job_id=job_id, order=order)
+
+
+async def _withdraw(dispatched: Dispatched) -> bool:
+    """Take back a call that may not have reached the broker. False where a worker has taken it after all."""
+    if await async_database.fetch_one(WITHDRAW_CALL, {"call_id": dispatched.call_id}) is None:
+        return False
+    if dispatched.job_id is not None and isinstance(dispatched.order.job, NewJob):
+        await async_database.in_thread(partial(end_with_call, job_id=dispatched.job_id))
+    return True
+
+
+def _message(dispatched: Dispatched, *, reply_to: str) -> CallMessage:
+    order = dispatched.order
+    return CallMessage(
+        call_id=dispatched.call_id,
+        messages=order.request.messages,
+        parameters=order.request.parameters,
+        reply_to=reply_to,
+        streams=order.form is Form.STREAM,
+        ends_job=dispatched.job_id if isinstance(order.job, NewJob) else None,
+        key=order.key,
+    )
+
+
+async def _cancel(call_id: UUID) -> None:
+    """Stop a stream whose client has gone. Where that fails, it runs to its end and is recorded as it was."""
+    ended = {"call_id": call_id, "cause": Cause.CLIENT_GONE, "error": failure_text(Cause.CLIENT_GONE)}
+    try:
+        if await async_database.fetch_one(CANCEL_QUEUED_CALL, ended) is None:
+            await _lines().publisher.announce(CANCELLED_CHANNEL, str(call_id))
+    except DependencyUnavailable:
+        logger.warning("call %s could not be cancelled", call_id)
+
+
 #: The event loop itself keeps no hold of its tasks.
-_dispatching: "set[asyncio.Task[Any]]" = set()
+_running: "set[asyncio.Task[Any]]" = set()
 
 
-async def _in_any_case(dispatching: Coroutine[Any, Any, Dispatched]) -> Dispatched:
+async def _in_any_case(work: Coroutine[Any, Any, Result]) -> Result:
     """Let it run to its end, even if the client leaves meanwhile.
 
     A call that is written down and never dispatched would keep its job from completing until its deadline, and
     its Idempotency-Key from being used.
     """
-    task = asyncio.create_task(dispatching)
-    _dispatching.add(task)
-    task.add_done_callback(_dispatching.discard)
+    task = asyncio.create_task(work)
+    _running.add(task)
+    task.add_done_callback(_running.discard)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        task.add_done_callback(_expect_no_reply)
+        task.add_done_callback(_nobody_waits)
         raise
 
 
-def _expect_no_reply(task: "asyncio.Task[Any]") -> None:
-    if not task.cancelled() and task.exception() is None and isinstance(task.result(), UUID):
-        _reply_hub().forget(task.result())
-
-
-async def admit(*, team: TeamRef, job_id: UUID, request: CallRequest) -> UUID:
-    """Write the call down before it is dispatched. Raises as make_call, and then there is no record."""
-    parameters = {
-        "call_id": uuid.uuid4(),
-        "job_id": job_id,
-        "team_pk": team.pk,
-        "model_group": request.model_group,
-        "purpose": request.purpose,
-        "retry_of": request.retry_of,
-        "deadline": timedelta(seconds=settings.CALL_DEADLINE_S),
-    }
-    try:
-        row = await async_database.fetch_one(ADMIT_CALL, parameters)
-    except psycopg.errors.UniqueViolation as error:
-        raise NotRetryable("this call has been retried already") from error
-    except psycopg.errors.ForeignKeyViolation as error:
-        # The group was deleted between the statement's look at it and the insert.
-        raise ModelGroupAccessDenied(team.team_id, request.model_group) from error
-    if row is None:
-        raise RuntimeError("ADMIT_CALL always returns a row")
-    if row["call_id"] is not None:
-        return row["call_id"]
-    raise _refusal(row, team=team, request=request)
-
-
-def _refusal(row: async_database.Row, *, team: TeamRef, request: CallRequest) -> DomainError:
-    """Why ADMIT_CALL inserted nothing."""
-    if row["job_status"] is None:
-        return JobNotFound()
-    if row["group_id"] is None:
-        return ModelGroupAccessDenied(team.team_id, request.model_group)
-    if row["job_status"] not in ("pending", "in_progress"):
-        return JobAlreadyEnded(row["job_status"], "no further call can be made in it")
-    if row["retried_state"] is None:
-        return CallNotFound(str(request.retry_of))
-    if row["is_retried"]:
-        return NotRetryable("this call has been retried already")
-    return NotRetryable(f"this call has not failed, it is {row['retried_state']}")
-
-
-async def _publish(call_id: UUID, request: CallRequest, *, reply_to: str, key: idempotency.CallKey | None) -> None:
-    """Hand the call to the broker, by the task's name. Raises DependencyUnavailable; then the call is withdrawn."""
-    arguments = {
-        "call_id": str(call_id),
-        "messages": request.messages,
-        "parameters": request.parameters,
-        "reply_to": reply_to,
-        "idempotency": key.as_message() if key else None,
-    }
-    try:
-        # kombu blocks, so it runs in a thread for the millisecond that it takes.
-        await asyncio.to_thread(
-            current_app.send_task,
-            RUN_CALL_TASK,
-            kwargs=arguments,
-            task_id=str(call_id),
-            expires=settings.CALL_DEADLINE_S,
-            ignore_result=True,
-            # Celery would put a repr of the arguments, that is of the prompt, into the headers.
-            argsrepr="",
-            kwargsrepr="",
-        )
-    except (OperationalError, KombuError, OSError) as error:
-        logger.warning("call %s could not be published: %s", call_id, error)
-        if await async_database.fetch_one(WITHDRAW_CALL, {"call_id": call_id}) is not None:
-            raise DependencyUnavailable("broker") from error
-        # The message did get through: a worker has claimed the call, so its reply will come.
+def _nobody_waits(task: "asyncio.Task[Any]") -> None:
+    if task.cancelled() or task.exception() is not None:
+        return
+    dispatched = task.result()
+    if isinstance(dispatched, Dispatched) and dispatched.replay is None:
+        _lines().hub.close_mailbox(dispatched.call_id)
+        if dispatched.order.form is Form.STREAM:
+            cancelling = asyncio.ensure_future(_cancel(dispatched.call_id))
+            _running.add(cancelling)
+            cancelling.add_done_callback(_running.discard)

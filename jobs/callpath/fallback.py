@@ -34,6 +34,7 @@ class AttemptRecord:
     cause: str = ""
     error_class: str = ""
     http_status: int | None = None
+    usage_is_estimated: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ async def _attempt(
         cause=failed.cause if failed else "",
         error_class=failed.error_class if failed else "",
         http_status=failed.http_status if failed else None,
+        usage_is_estimated=usage.is_estimated,
     )
     return record, answer
 

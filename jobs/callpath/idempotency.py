@@ -36,10 +36,6 @@ class CallKey:
     scope: str
     key: str
 
-    def as_message(self) -> dict[str, str]:
-        """As it travels to the worker."""
-        return {"scope": self.scope, "key": self.key}
-
 
 async def claim(key: CallKey, *, request_hash: bytes) -> bytes | None:
     """Claim the key for a new call, or return the reply that an earlier one got.
@@ -47,10 +43,10 @@ async def claim(key: CallKey, *, request_hash: bytes) -> bytes | None:
     Raises IdempotencyKeyReused, IdempotencyKeyInFlight.
     """
     stale_after_s = settings.CALL_DEADLINE_S + STALE_GRACE_S
-    claimed: dict[str, Any] = {"request_hash": request_hash, "stale_after_s": stale_after_s, **key.as_message()}
+    claimed: dict[str, Any] = {"request_hash": request_hash, "stale_after_s": stale_after_s, **vars(key)}
     if await async_database.fetch_one(_CLAIM, claimed) is not None:
         return None
-    found = await async_database.fetch_one(_FIND, key.as_message())
+    found = await async_database.fetch_one(_FIND, vars(key))
     if found is None:
         # Given back between the two statements.
         raise IdempotencyKeyInFlight
@@ -63,9 +59,9 @@ async def claim(key: CallKey, *, request_hash: bytes) -> bytes | None:
 
 async def store(key: CallKey, reply: bytes) -> None:
     """Keep an answer."""
-    await async_database.fetch_all(_STORE, {"reply": encryption.encrypt(reply), **key.as_message()})
+    await async_database.fetch_all(_STORE, {"reply": encryption.encrypt(reply), **vars(key)})
 
 
 async def give_back(key: CallKey) -> None:
     """Let the key be used again. A reply that is stored stays."""
-    await async_database.fetch_all(_GIVE_BACK, key.as_message())
+    await async_database.fetch_all(_GIVE_BACK, vars(key))

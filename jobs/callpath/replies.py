@@ -1,28 +1,24 @@
-"""How a worker's reply reaches the web process that waits for it.
+"""How what a worker has to say of a call reaches the web process that waits for it.
 
-A Redis list per web process: the worker pushes, one reader per process pops and wakes the waiting call by its
-id. A list, not pub/sub, because what is pushed while a reader reconnects is still there afterwards. Redis may
-lose it all the same; then a look at the database, once a second, tells how the call ended.
+A Redis list per web process: the worker pushes, one reader per process pops and hands each message to its call's
+mailbox. A list, not pub/sub, because what is pushed while a reader reconnects is still there afterwards. Redis may
+lose it all the same; then a look at the database, once a second, tells what became of the call.
 """
 
 import asyncio
-import json
 import logging
+import time
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Awaitable, Callable
 from uuid import UUID
 
-import redis.asyncio
-from django.conf import settings
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisError
 
 from config.foundation import async_database
 from config.foundation.errors import DependencyUnavailable
-from jobs.callpath.statements import ENDED_CALLS
+from jobs.callpath.connections import connect
+from jobs.callpath.messages import Delta, Reply, decode
+from jobs.callpath.statements import CALLS_THAT_DO_NOT_RUN, QUEUED_CALLS
 from jobs.errors import AnswerLost, call_failed
 
 logger = logging.getLogger(__name__)
@@ -31,43 +27,9 @@ REPLY_TTL_S = 300
 POP_TIMEOUT_S = 5
 LOOK_INTERVAL_S = 1.0
 BATCH = 100
-
-
-def connect() -> "redis.asyncio.Redis":
-    """A client that survives a restart of Redis: the first command after one fails without a retry."""
-    return redis.asyncio.Redis.from_url(
-        settings.REDIS_URL,
-        socket_connect_timeout=2,
-        # No read timeout: a blocking pop waits on purpose, and 8.x would default to five seconds.
-        socket_timeout=None,
-        socket_keepalive=True,
-        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=3),
-        retry_on_error=[redis.exceptions.ConnectionError, redis.exceptions.TimeoutError],
-    )
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What the worker says of a call that has ended. `content` is the model's answer, kept nowhere else."""
-
-    call_id: UUID
-    state: str
-    cause: str = ""
-    content: str | None = None
-    tool_calls: list[dict[str, Any]] | None = None
-    finish_reason: str | None = None
-    tokens: int = 0
-    latency_ms: int = 0
-
-    def encode(self) -> bytes:
-        """As it travels."""
-        return json.dumps({**vars(self), "call_id": str(self.call_id)}).encode()
-
-    @classmethod
-    def decode(cls, raw: Any) -> "Reply":
-        """The reverse."""
-        fields: Mapping[str, Any] = json.loads(raw)
-        return cls(**{**fields, "call_id": UUID(fields["call_id"])})
+#: A call that no worker has taken so long after it was handed over is handed over again: Redis may have lost it.
+#: Ever more rarely, because a queue that is merely long is no reason to make it longer.
+HAND_OVER_AGAIN_AFTER_S = (3.0, 10.0, 30.0, 60.0)
 
 
 class ReplySender:
@@ -78,9 +40,9 @@ class ReplySender:
         self._queue: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
         self._writer = asyncio.create_task(self._write())
 
-    def send(self, reply_to: str, reply: Reply) -> None:
-        """Queue a reply; it never raises, because the outcome is already on record."""
-        self._queue.put_nowait((reply_to, reply.encode()))
+    def send(self, reply_to: str, message: Delta | Reply) -> None:
+        """Queue a message; it never raises, because what matters is on record."""
+        self._queue.put_nowait((reply_to, message.encode()))
 
     async def close(self) -> None:
         """Send what is queued, for two seconds at most."""
@@ -97,11 +59,13 @@ class ReplySender:
             batch = [await self._queue.get()]
             while len(batch) < BATCH and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
+            by_address: dict[str, list[bytes]] = {}
+            for reply_to, message in batch:
+                by_address.setdefault(reply_to, []).append(message)
             try:
                 async with self._redis.pipeline(transaction=False) as pipeline:
-                    for reply_to, reply in batch:
-                        pipeline.rpush(reply_to, reply)
-                    for reply_to in {reply_to for reply_to, _ in batch}:
+                    for reply_to, messages in by_address.items():
+                        pipeline.rpush(reply_to, *messages)
                         pipeline.expire(reply_to, REPLY_TTL_S)
                     await pipeline.execute()
             except RedisError as error:
@@ -112,36 +76,72 @@ class ReplySender:
                     self._queue.task_done()
 
 
+class Mailbox:
+    """What has come for one call, in the order in which it was sent."""
+
+    def __init__(self, hand_over_again: Callable[[], Awaitable[None]]) -> None:
+        self.hand_over_again = hand_over_again
+        self.opened_at = time.monotonic()
+        self.times_handed_over = 1
+        self._messages: asyncio.Queue[Delta | Reply | Exception] = asyncio.Queue()
+
+    def put(self, message: Delta | Reply | Exception) -> None:
+        """An exception is what the waiting coroutine gets instead of a message."""
+        self._messages.put_nowait(message)
+
+    async def get(self) -> Delta | Reply:
+        """The next message. Raises AnswerLost, LLMCallFailed (as found in the database)."""
+        message = await self._messages.get()
+        if isinstance(message, Exception):
+            raise message
+        return message
+
+    def get_nowait(self) -> Delta | Reply | None:
+        """The same, or None where nothing is there yet."""
+        if self._messages.empty():
+            return None
+        message = self._messages.get_nowait()
+        if isinstance(message, Exception):
+            raise message
+        return message
+
+    def is_due_again(self) -> bool:
+        """Whether the call, which no worker has taken yet, should be handed over again."""
+        handed_over = self.times_handed_over - 1
+        waits = HAND_OVER_AGAIN_AFTER_S
+        return handed_over < len(waits) and time.monotonic() - self.opened_at > waits[handed_over]
+
+
 class ReplyHub:
     """The web's side: one reader and one look-out per process, however many calls wait."""
 
     def __init__(self) -> None:
         self.address = f"replies:{uuid.uuid4().hex}"
+        #: As of the last look: how many calls wait for a worker, of all web processes.
+        self.queued_calls = 0
         self._redis = connect()
-        self._waiting: dict[UUID, asyncio.Future[Reply]] = {}
+        self._mailboxes: dict[UUID, Mailbox] = {}
+        self._again: set[asyncio.Task[None]] = set()
         self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._look())]
 
-    async def wait(self, call_id: UUID, *, timeout_s: float) -> Reply:
-        """The reply to a call. Raises AnswerLost, LLMCallFailed (as found in the database), TimeoutError."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await self._waiting[call_id]
-        finally:
-            self._waiting.pop(call_id, None)
-
-    def expect(self, call_id: UUID) -> None:
+    def open(self, call_id: UUID, *, hand_over_again: Callable[[], Awaitable[None]]) -> Mailbox:
         """Announce a call before it is dispatched, so that no reply can come too early."""
-        self._waiting[call_id] = asyncio.get_running_loop().create_future()
+        mailbox = self._mailboxes[call_id] = Mailbox(hand_over_again)
+        return mailbox
 
-    def forget(self, call_id: UUID) -> None:
-        """Take an announced call back."""
-        self._waiting.pop(call_id, None)
+    def mailbox(self, call_id: UUID) -> Mailbox:
+        """The mailbox of an announced call."""
+        return self._mailboxes[call_id]
+
+    def close_mailbox(self, call_id: UUID) -> None:
+        """Nobody waits for the call any more."""
+        self._mailboxes.pop(call_id, None)
 
     async def close(self) -> None:
         """Stop reading; who still waits is cancelled with the server."""
-        for task in self._tasks:
+        for task in (*self._tasks, *self._again):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, *self._again, return_exceptions=True)
         await self._redis.aclose()
 
     async def _read(self) -> None:
@@ -153,35 +153,50 @@ class ReplyHub:
                 await asyncio.sleep(0.2)
                 continue
             for raw in popped[1] if popped else []:
-                reply = Reply.decode(raw)
-                self._settle(reply.call_id, reply)
+                message = decode(raw)
+                mailbox = self._mailboxes.get(message.call_id)
+                if mailbox is not None:
+                    mailbox.put(message)
 
     async def _look(self) -> None:
-        """Ask the database about calls that have waited for a second or more. A reply on its way gets one more."""
-        seen_ended: set[UUID] = set()
+        """Ask the database about calls that have waited for a second or more."""
+        ended_before: set[UUID] = set()
         before: set[UUID] = set()
         while True:
             await asyncio.sleep(LOOK_INTERVAL_S)
-            waiting = set(self._waiting)
+            waiting = set(self._mailboxes)
             overdue = list(waiting & before)
             before = waiting
-            if not overdue:
-                continue
             try:
-                ended = await async_database.fetch_all(ENDED_CALLS, {"call_ids": overdue})
+                if waiting or self.queued_calls:
+                    row = await async_database.fetch_one(QUEUED_CALLS, {})
+                    self.queued_calls = row["calls"] if row else 0
+                rows = await async_database.fetch_all(CALLS_THAT_DO_NOT_RUN, {"call_ids": overdue}) if overdue else []
             except DependencyUnavailable:
                 continue
-            for row in ended:
-                if row["id"] in seen_ended:
-                    lost = AnswerLost() if row["state"] == "succeeded" else call_failed(row["cause"])
-                    self._settle(row["id"], lost)
-            seen_ended = {row["id"] for row in ended}
+            ended = {row["id"]: row for row in rows if row["state"] != "queued"}
+            # A reply may be on its way, so a call that has just ended is looked at once more.
+            for call_id in ended.keys() & ended_before:
+                self._give_up_waiting(ended[call_id])
+            ended_before = set(ended)
+            self._hand_over_again([row["id"] for row in rows if row["state"] == "queued"])
 
-    def _settle(self, call_id: UUID, result: Reply | Exception) -> None:
-        future = self._waiting.get(call_id)
-        if future is None or future.done():
-            return
-        if isinstance(result, Reply):
-            future.set_result(result)
-        else:
-            future.set_exception(result)
+    def _give_up_waiting(self, row: async_database.Row) -> None:
+        mailbox = self._mailboxes.get(row["id"])
+        if mailbox is not None:
+            mailbox.put(AnswerLost() if row["state"] == "succeeded" else call_failed(row["cause"]))
+
+    def _hand_over_again(self, queued: list[UUID]) -> None:
+        for call_id in queued:
+            mailbox = self._mailboxes.get(call_id)
+            if mailbox is not None and mailbox.is_due_again():
+                mailbox.times_handed_over += 1
+                task = asyncio.ensure_future(self._try_again(mailbox))
+                self._again.add(task)
+                task.add_done_callback(self._again.discard)
+
+    async def _try_again(self, mailbox: Mailbox) -> None:
+        try:
+            await mailbox.hand_over_again()
+        except DependencyUnavailable:
+            logger.warning("a call that nobody has taken could not be handed over again")

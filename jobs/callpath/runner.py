@@ -7,21 +7,32 @@ import os
 import socket
 import time
 import uuid
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from decimal import Decimal
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.db import DatabaseError
 
 from config.foundation import async_database, encryption
-from config.foundation.errors import DependencyUnavailable
+from config.foundation.errors import DependencyUnavailable, DomainError
+from jobs.callpath import content
 from jobs.callpath import idempotency as idempotency_keys
 from jobs.callpath.fallback import Outcome, milliseconds_since, try_in_order
-from jobs.callpath.replies import Reply, ReplySender
-from jobs.callpath.statements import CLAIM_CALL, HEARTBEAT, LEAVE, RECORD_OUTCOME
+from jobs.callpath.messages import CallMessage, Reply
+from jobs.callpath.replies import ReplySender
+from jobs.callpath.statements import (
+    CLAIM_CALL,
+    HEARTBEAT,
+    LEAVE,
+    RECORD_OUTCOME,
+    RECORD_OUTCOME_AND_CONTENT,
+    STORED_REQUEST,
+)
 from jobs.errors import Failure, failure_text
+from jobs.services.jobs import end_with_call
 from modelgroups.gateway import chat
 from modelgroups.gateway.types import ChatAnswer, ChatRequest, Target
 
@@ -30,6 +41,21 @@ logger = logging.getLogger(__name__)
 #: How often, and how long apart, recording an outcome is tried while the database is away.
 RECORD_TRIES = 30
 RECORD_PAUSE_S = 1.0
+
+
+class _Delivery:
+    """Where a call's answer goes: to the web process that waits for it, if one does."""
+
+    def __init__(self, message: CallMessage, replies: ReplySender) -> None:
+        self.deltas = 0
+        self._message = message
+        self._replies = replies
+
+    def end(self, reply: Reply) -> None:
+        """The last that is sent. What has been streamed is not repeated."""
+        if self._message.reply_to is not None:
+            last = replace(reply, content=None, tool_calls=None) if self.deltas else reply
+            self._replies.send(self._message.reply_to, last)
 
 
 class Runner:
@@ -52,36 +78,54 @@ class Runner:
             logger.warning("the database was away when this worker left")
         await async_database.close()
 
-    async def run(
-        self,
-        *,
-        call_id: str,
-        messages: list[dict[str, Any]],
-        parameters: dict[str, Any],
-        reply_to: str,
-        idempotency: dict[str, str] | None = None,
-    ) -> None:
-        """Run one call to its end. A call that is not to be had (any more) is left alone."""
-        claimed = await async_database.fetch_all(CLAIM_CALL, {"call_id": UUID(call_id), "worker_id": self.worker_id})
+    async def run(self, **call: Any) -> None:
+        """Run one call (a CallMessage) to its end. A call that is not to be had (any more) is left alone."""
+        message = CallMessage.decode(call)
+        call_id = message.call_id
+        claimed = await async_database.fetch_all(CLAIM_CALL, {"call_id": call_id, "worker_id": self.worker_id})
         if not claimed:
             logger.info("call %s was not to be claimed", call_id)
             return
         started = time.monotonic()
+        delivery = _Delivery(message, self._replies)
         try:
-            outcome = await try_in_order(
-                targets(claimed),
-                partial(_ask, ChatRequest(messages=messages, parameters=parameters)),
-                deadline=started + claimed[0]["remaining_s"],
-            )
+            message = await _with_request(message)
+            outcome = await self._ask_models(message, claimed, started, delivery)
         except Exception:
             logger.exception("call %s stumbled over a bug", call_id)
             outcome = Outcome(attempts=[], cause=Failure.INTERNAL)
-        latency_ms = milliseconds_since(started)
-        await self._record(UUID(call_id), outcome, latency_ms)
-        reply = _reply(UUID(call_id), outcome, latency_ms)
-        if idempotency is not None:
-            await self._keep(idempotency_keys.CallKey(**idempotency), reply)
-        self._replies.send(reply_to, reply)
+        reply = replace(_reply(call_id, outcome, milliseconds_since(started)), deltas=delivery.deltas)
+        await self._record(message, outcome, reply, keep_s=claimed[0]["keep_content_s"])
+        if message.ends_job is not None:
+            reply = replace(reply, job=await self._end_job(message.ends_job))
+        if message.key is not None:
+            await self._keep(message.key, reply)
+        delivery.end(reply)
+
+    async def _ask_models(
+        self, message: CallMessage, claimed: list[async_database.Row], started: float, delivery: "_Delivery"
+    ) -> Outcome:
+        request = ChatRequest(messages=message.messages or [], parameters=message.parameters or {})
+        return await try_in_order(
+            targets(claimed),
+            partial(_ask, request),
+            deadline=started + min(claimed[0]["remaining_s"], settings.CALL_DEADLINE_S),
+        )
+
+    async def _end_job(self, job_id: UUID) -> dict[str, Any]:
+        """What became of the job; where it is still in progress, the sweeper will have to end it."""
+        try:
+            completion = await async_database.in_thread(partial(end_with_call, job_id=job_id))
+        except (DomainError, DatabaseError) as error:
+            logger.warning("job %s did not end with its call: %s", job_id, error)
+            return {"job_id": str(job_id), "status": "in_progress"}
+        return {
+            "job_id": str(job_id),
+            "status": completion.status,
+            "total_cost_usd": format(completion.total_cost_usd, "f"),
+            "credit_applied": completion.credit_applied,
+            "credits_remaining": completion.credits_remaining,
+        }
 
     async def _keep(self, key: idempotency_keys.CallKey, reply: Reply) -> None:
         """Store an answer under its Idempotency-Key, or give the key back."""
@@ -94,16 +138,23 @@ class Runner:
             # The outcome is on record; only a replay of the answer is lost.
             logger.warning("the reply of call %s could not be stored for replay", reply.call_id)
 
-    async def _record(self, call_id: UUID, outcome: Outcome, latency_ms: int) -> None:
-        """Write the outcome down, however long the database is away: what was spent must not be forgotten."""
+    async def _record(self, message: CallMessage, outcome: Outcome, reply: Reply, *, keep_s: int | None) -> None:
+        """Write the outcome down, however long the database is away: what was spent must not be forgotten.
+
+        With it what was asked and answered, where the team wants it kept (`keep_s`) or somebody will fetch it.
+        """
+        statement, parameters = RECORD_OUTCOME, outcome_parameters(outcome, reply)
+        if keep_s is not None or message.is_stored:
+            statement = RECORD_OUTCOME_AND_CONTENT
+            parameters |= _content_parameters(message, reply, keep_s=keep_s)
         for _ in range(RECORD_TRIES):
             try:
-                await async_database.fetch_one(RECORD_OUTCOME, outcome_parameters(call_id, outcome, latency_ms))
+                await async_database.fetch_one(statement, parameters)
                 return
             except DependencyUnavailable:
-                logger.warning("the outcome of call %s waits for the database", call_id)
+                logger.warning("the outcome of call %s waits for the database", message.call_id)
                 await asyncio.sleep(RECORD_PAUSE_S)
-        logger.error("the outcome of call %s is lost: %s", call_id, outcome.attempts)
+        logger.error("the outcome of call %s is lost: %s", message.call_id, outcome.attempts)
 
     async def _beat(self) -> None:
         name = f"{socket.gethostname()}:{os.getpid()}"
@@ -141,22 +192,46 @@ def targets(rows: list[async_database.Row]) -> list[Target]:
     ]
 
 
-def outcome_parameters(call_id: UUID, outcome: Outcome, latency_ms: int) -> dict[str, Any]:
+async def _with_request(message: CallMessage) -> CallMessage:
+    """An asynchronous call's message with the request that was kept for it."""
+    if not message.is_stored:
+        return message
+    row = await async_database.fetch_one(STORED_REQUEST, {"call_id": message.call_id})
+    if row is None or row["request"] is None:
+        raise RuntimeError(f"call {message.call_id} has no request")
+    messages, parameters = content.decrypt_request(row["request"])
+    return replace(message, messages=messages, parameters=parameters, ends_job=row["ends_job"])
+
+
+def _content_parameters(message: CallMessage, reply: Reply, *, keep_s: int | None) -> dict[str, Any]:
+    """What RECORD_OUTCOME_AND_CONTENT has more. A failed call without a team that keeps it leaves nothing."""
+    request = None
+    if keep_s is not None:
+        request = content.encrypt_request(message.messages or [], message.parameters or {})
+    has_answer = reply.state == "succeeded"
+    return {
+        "content": request,
+        "answer": encryption.encrypt(reply.encode()) if has_answer else None,
+        "keep_s": max(keep_s or 0, settings.ASYNC_ANSWER_TTL_S if message.is_stored and has_answer else 0),
+    }
+
+
+def outcome_parameters(outcome: Outcome, reply: Reply) -> dict[str, Any]:
     """The parameters of RECORD_OUTCOME. Cost and tokens are sums over all attempts."""
     attempts = [
         {**asdict(attempt), "cost_usd": _text(attempt.cost_usd), "started_at": attempt.started_at.isoformat()}
         for attempt in outcome.attempts
     ]
     return {
-        "call_id": call_id,
+        "call_id": reply.call_id,
         "attempts": json.dumps(attempts),
         "state": outcome.state,
         "cause": outcome.cause,
         "error": failure_text(outcome.cause) if outcome.answer is None else "",
-        "latency_ms": latency_ms,
+        "latency_ms": reply.latency_ms,
         "finish_reason": (outcome.answer.finish_reason or "") if outcome.answer else "",
-        "prompt_tokens": sum(attempt.prompt_tokens for attempt in outcome.attempts),
-        "completion_tokens": sum(attempt.completion_tokens for attempt in outcome.attempts),
+        "prompt_tokens": reply.prompt_tokens,
+        "completion_tokens": reply.completion_tokens,
         "cost_usd": sum((attempt.cost_usd or Decimal(0) for attempt in outcome.attempts), Decimal(0)),
     }
 
@@ -167,14 +242,14 @@ def _text(cost_usd: Decimal | None) -> str | None:
 
 def _reply(call_id: UUID, outcome: Outcome, latency_ms: int) -> Reply:
     answer = outcome.answer
-    if answer is None:
-        return Reply(call_id=call_id, state="failed", cause=outcome.cause, latency_ms=latency_ms)
     return Reply(
         call_id=call_id,
-        state="succeeded",
-        content=answer.content,
-        tool_calls=answer.tool_calls,
-        finish_reason=answer.finish_reason,
-        tokens=sum(attempt.prompt_tokens + attempt.completion_tokens for attempt in outcome.attempts),
+        state=outcome.state,
+        cause=outcome.cause,
+        content=answer.content if answer else None,
+        tool_calls=answer.tool_calls if answer else None,
+        finish_reason=answer.finish_reason if answer else None,
+        prompt_tokens=sum(attempt.prompt_tokens for attempt in outcome.attempts),
+        completion_tokens=sum(attempt.completion_tokens for attempt in outcome.attempts),
         latency_ms=latency_ms,
     )

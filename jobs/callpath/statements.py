@@ -7,8 +7,14 @@ Django connection, and each of them would be three to five ORM statements.
 #: Check job, access and retry, and insert the call, moving its job to in_progress. The job's row is locked
 #: first: a job that is being ended at the same moment is seen either open (then its end sees this call) or ended.
 #: Always returns one row; `call_id` is null where the call was refused, and the other columns say why.
-ADMIT_CALL = """
-    WITH job AS (
+_ADMIT_CALL = """
+    WITH in_flight AS (
+        SELECT count(*) AS calls FROM (
+            SELECT FROM jobs_call WHERE team_id = %(team_pk)s AND state IN ('queued', 'running')
+            LIMIT %(max_in_flight)s
+        ) AS open
+    ),
+    job AS (
         SELECT id, status FROM jobs_job
         WHERE id = %(job_id)s AND team_id = %(team_pk)s
         FOR NO KEY UPDATE
@@ -24,16 +30,20 @@ ADMIT_CALL = """
     ),
     admitted AS (
         INSERT INTO jobs_call
-            (id, job_id, group_id, model_group, purpose, retry_of_id, state, cause, error, is_late, prompt_tokens,
-             completion_tokens, cost_usd, finish_reason, created_at, deadline_at)
-        SELECT %(call_id)s, job.id, usable_group.id, %(model_group)s, %(purpose)s, %(retry_of)s, 'queued', '', '',
-             false, 0, 0, 0, '', clock_timestamp(), clock_timestamp() + %(deadline)s
-        FROM job, usable_group
+            (id, job_id, team_id, group_id, model_group, purpose, retry_of_id, state, cause, error, is_late,
+             prompt_tokens, completion_tokens, cost_usd, finish_reason, created_at, deadline_at)
+        SELECT %(call_id)s, job.id, %(team_pk)s, usable_group.id, %(model_group)s, %(purpose)s, %(retry_of)s,
+             'queued', '', '', false, 0, 0, 0, '', clock_timestamp(), clock_timestamp() + %(deadline)s
+        FROM job, usable_group, in_flight
         WHERE job.status IN ('pending', 'in_progress')
+            AND in_flight.calls < %(max_in_flight)s
             AND (%(retry_of)s::uuid IS NULL
-                 OR EXISTS (SELECT FROM retried WHERE state = 'failed' AND NOT is_retried))
+                 OR EXISTS (
+                     SELECT FROM retried
+                     WHERE state IN ('failed', 'interrupted', 'cancelled') AND NOT is_retried))
         RETURNING id
     ),
+    -- content
     started AS (
         UPDATE jobs_job SET status = 'in_progress', started_at = now()
         FROM admitted
@@ -44,7 +54,27 @@ ADMIT_CALL = """
         (SELECT status FROM job) AS job_status,
         (SELECT id FROM usable_group) AS group_id,
         (SELECT state FROM retried) AS retried_state,
-        (SELECT is_retried FROM retried) AS is_retried
+        (SELECT is_retried FROM retried) AS is_retried,
+        (SELECT calls FROM in_flight) AS in_flight
+"""
+ADMIT_CALL = _ADMIT_CALL.replace("-- content", "")
+
+#: The same for an asynchronous call, whose request is kept until a worker has ended it.
+ADMIT_STORED_CALL = _ADMIT_CALL.replace(
+    "-- content",
+    """
+    content AS (
+        INSERT INTO jobs_callcontent (call_id, request, published_at)
+        SELECT id, %(content)s, clock_timestamp() FROM admitted
+    ),
+    """,
+)
+
+#: The client of a stream left before a worker took the call.
+CANCEL_QUEUED_CALL = """
+    UPDATE jobs_call SET state = 'cancelled', cause = %(cause)s, error = %(error)s, ended_at = clock_timestamp()
+    WHERE id = %(call_id)s AND state = 'queued'
+    RETURNING id
 """
 
 #: A call that could not be handed to the broker was never dispatched, so no record of it stays
@@ -58,19 +88,29 @@ WITHDRAW_CALL = """
 CLAIM_CALL = """
     WITH claimed AS (
         UPDATE jobs_call SET state = 'running', worker_id = %(worker_id)s, started_at = clock_timestamp()
-        WHERE id = %(call_id)s AND state = 'queued'
-        RETURNING group_id, EXTRACT(EPOCH FROM deadline_at - clock_timestamp())::float8 AS remaining_s
+        WHERE id = %(call_id)s AND state = 'queued' AND deadline_at > clock_timestamp()
+        RETURNING group_id, team_id, EXTRACT(EPOCH FROM deadline_at - clock_timestamp())::float8 AS remaining_s
     )
-    SELECT claimed.remaining_s, m.model_name, m.priority, m.config, m.api_key_encrypted
+    SELECT claimed.remaining_s, t.keep_content_s, m.model_name, m.priority, m.config, m.api_key_encrypted
     FROM claimed
+    JOIN tenancy_team t ON t.id = claimed.team_id
     LEFT JOIN modelgroups_groupmodel m ON m.group_id = claimed.group_id
     ORDER BY m.priority, m.position
+"""
+
+#: What an asynchronous call asks.
+STORED_REQUEST = """
+    SELECT content.request, CASE WHEN j.ends_with_call THEN j.id END AS ends_job
+    FROM jobs_callcontent content
+    JOIN jobs_call c ON c.id = content.call_id
+    JOIN jobs_job j ON j.id = c.job_id
+    WHERE content.call_id = %(call_id)s
 """
 
 #: Record the attempts and how the call ended. The job's row is share-locked first, so that `is_late` and the
 #: job's end agree on who came first. A call that the sweeper has ended meanwhile keeps that state, but gains
 #: the attempts, tokens and cost: what was spent is always on record.
-RECORD_OUTCOME = """
+_RECORD_OUTCOME = """
     WITH job AS (
         SELECT j.id, j.status IN ('completed', 'failed') AS has_ended
         FROM jobs_job j JOIN jobs_call c ON c.job_id = j.id
@@ -80,14 +120,15 @@ RECORD_OUTCOME = """
     attempt AS (
         INSERT INTO jobs_attempt
             (call_id, sequence, model_name, outcome, cause, error_class, http_status, latency_ms, prompt_tokens,
-             completion_tokens, cost_usd, started_at)
+             completion_tokens, cost_usd, usage_is_estimated, started_at)
         SELECT %(call_id)s, sequence, model_name, outcome, cause, error_class, http_status, latency_ms,
-             prompt_tokens, completion_tokens, cost_usd, started_at
+             prompt_tokens, completion_tokens, cost_usd, usage_is_estimated, started_at
         FROM jsonb_to_recordset(%(attempts)s::jsonb) AS a
             (sequence smallint, model_name text, outcome text, cause text, error_class text, http_status smallint,
              latency_ms integer, prompt_tokens bigint, completion_tokens bigint, cost_usd numeric,
-             started_at timestamptz)
+             usage_is_estimated boolean, started_at timestamptz)
     )
+    -- content
     UPDATE jobs_call c
     SET state = CASE WHEN c.state = 'running' THEN %(state)s ELSE c.state END,
         cause = CASE WHEN c.state = 'running' THEN %(cause)s ELSE c.cause END,
@@ -103,11 +144,28 @@ RECORD_OUTCOME = """
     WHERE c.id = %(call_id)s
     RETURNING c.state
 """
+RECORD_OUTCOME = _RECORD_OUTCOME.replace("-- content", "")
 
-#: Which of these calls have ended: the look that covers a lost reply.
-ENDED_CALLS = """
-    SELECT id, state, cause FROM jobs_call WHERE id = ANY(%(call_ids)s) AND state IN ('succeeded', 'failed')
+#: The same, and with it what was asked and answered, where that is kept (null where not) and for how long.
+RECORD_OUTCOME_AND_CONTENT = _RECORD_OUTCOME.replace(
+    "-- content",
+    """
+    , content AS (
+        INSERT INTO jobs_callcontent (call_id, request, answer, erase_at)
+        VALUES (%(call_id)s, %(content)s, %(answer)s, now() + make_interval(secs => %(keep_s)s))
+        ON CONFLICT (call_id) DO UPDATE
+        SET request = EXCLUDED.request, answer = EXCLUDED.answer, erase_at = EXCLUDED.erase_at
+    )
+    """,
+)
+
+#: What has become of these calls, but for those that run: the look that covers a lost message, either way.
+CALLS_THAT_DO_NOT_RUN = """
+    SELECT id, state, cause FROM jobs_call WHERE id = ANY(%(call_ids)s) AND state <> 'running'
 """
+
+#: How many calls wait for a worker.
+QUEUED_CALLS = "SELECT count(*) AS calls FROM jobs_call WHERE state = 'queued'"
 
 HEARTBEAT = """
     INSERT INTO jobs_callworker (id, name, started_at, heartbeat_at) VALUES (%(worker_id)s, %(name)s, now(), now())

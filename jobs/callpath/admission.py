@@ -1,0 +1,139 @@
+"""Writing a call down before it is dispatched, or saying why not."""
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from django.conf import settings
+from django.db import IntegrityError, connection, transaction
+
+from config.foundation import async_database
+from config.foundation.errors import DomainError
+from jobs.callpath import content
+from jobs.callpath.statements import ADMIT_CALL, ADMIT_STORED_CALL
+from jobs.errors import CallNotFound, JobAlreadyEnded, JobNotFound, NotRetryable, TooManyCalls
+from jobs.services.jobs import open_job
+from modelgroups.errors import ModelGroupAccessDenied
+from tenancy.queries.principals import TeamRef
+
+
+@dataclass(frozen=True)
+class CallRequest:
+    """A validated call. `parameters` are a chat completion's, by OpenAI's and LiteLLM's names."""
+
+    model_group: str
+    messages: list[dict[str, Any]] = field(repr=False)
+    parameters: dict[str, Any]
+    purpose: str = ""
+    retry_of: UUID | None = None
+    #: It is asynchronous: whoever asked does not wait, so the request is kept until a worker has ended it.
+    is_stored: bool = False
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """A job to be made for one call, and to end with it."""
+
+    job_type: str
+    user_id: str
+    metadata: dict[str, Any]
+    virtual_key_id: UUID | None
+
+
+async def admit(*, team: TeamRef, job_id: UUID, request: CallRequest) -> UUID:
+    """Write a call down in a job and return its id.
+
+    Raises JobNotFound, JobAlreadyEnded, ModelGroupAccessDenied, CallNotFound, NotRetryable, TooManyCalls; then there
+    is no record.
+    """
+    statement, parameters = _statement(team=team, job_id=job_id, request=request)
+    try:
+        row = await async_database.fetch_one(statement, parameters)
+    except psycopg.IntegrityError as error:
+        raise _translated(error, team=team, request=request) from error
+    return _admitted(row, team=team, request=request)
+
+
+@transaction.atomic
+def open_job_and_admit(*, team: TeamRef, job: NewJob, request: CallRequest) -> tuple[UUID, UUID]:
+    """Open a job for a call and write the call down, or neither: (job's id, call's id).
+
+    Raises as admit and as open_job.
+    """
+    opened = open_job(
+        team=team,
+        virtual_key_id=job.virtual_key_id,
+        job_type=job.job_type,
+        user_id=job.user_id,
+        metadata=job.metadata,
+        ends_with_call=True,
+    )
+    statement, parameters = _statement(team=team, job_id=opened.job_id, request=request)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            names = [column.name for column in cursor.description]
+            row = dict(zip(names, cursor.fetchone(), strict=True))
+    except IntegrityError as error:
+        raise _translated(error.__cause__, team=team, request=request) from error
+    return opened.job_id, _admitted(row, team=team, request=request)
+
+
+def _statement(*, team: TeamRef, job_id: UUID, request: CallRequest) -> tuple[str, dict[str, Any]]:
+    deadline_s = settings.ASYNC_CALL_DEADLINE_S if request.is_stored else settings.CALL_DEADLINE_S
+    parameters = {
+        "call_id": uuid.uuid4(),
+        "job_id": job_id,
+        "team_pk": team.pk,
+        "model_group": request.model_group,
+        "purpose": request.purpose,
+        "retry_of": request.retry_of,
+        "deadline": timedelta(seconds=deadline_s),
+        "max_in_flight": _max_in_flight(team),
+    }
+    if not request.is_stored:
+        return ADMIT_CALL, parameters
+    parameters["content"] = content.encrypt_request(request.messages, request.parameters)
+    return ADMIT_STORED_CALL, parameters
+
+
+def _max_in_flight(team: TeamRef) -> int:
+    return team.max_calls_in_flight or settings.TEAM_CALLS_IN_FLIGHT
+
+
+def _translated(error: BaseException | None, *, team: TeamRef, request: CallRequest) -> BaseException:
+    """What a broken constraint means here. It can only break where somebody else was a moment faster."""
+    if isinstance(error, psycopg.errors.UniqueViolation):
+        return NotRetryable("this call has been retried already")
+    if isinstance(error, psycopg.errors.ForeignKeyViolation):
+        # The group was deleted between the statement's look at it and the insert.
+        return ModelGroupAccessDenied(team.team_id, request.model_group)
+    return error or RuntimeError("an integrity error without a cause")
+
+
+def _admitted(row: async_database.Row | None, *, team: TeamRef, request: CallRequest) -> UUID:
+    if row is None:
+        raise RuntimeError("ADMIT_CALL always returns a row")
+    if row["call_id"] is not None:
+        return row["call_id"]
+    raise _refusal(row, team=team, request=request)
+
+
+def _refusal(row: async_database.Row, *, team: TeamRef, request: CallRequest) -> DomainError:
+    """Why ADMIT_CALL inserted nothing."""
+    if row["job_status"] is None:
+        return JobNotFound()
+    if row["group_id"] is None:
+        return ModelGroupAccessDenied(team.team_id, request.model_group)
+    if row["job_status"] not in ("pending", "in_progress"):
+        return JobAlreadyEnded(row["job_status"], "no further call can be made in it")
+    if request.retry_of is not None and row["retried_state"] is None:
+        return CallNotFound(str(request.retry_of))
+    if row["is_retried"]:
+        return NotRetryable("this call has been retried already")
+    if row["retried_state"] in ("queued", "running", "succeeded"):
+        return NotRetryable(f"this call has not failed, it is {row['retried_state']}")
+    return TooManyCalls(_max_in_flight(team))

@@ -1,0 +1,30 @@
+"""Asynchronous calls that wait for a worker. Their requests are in the database, so the broker may lose them."""
+
+from celery import current_app
+from django.db import connection
+
+from jobs.callpath.messages import CallMessage
+from jobs.callpath.publisher import QUEUE, RUN_CALL_TASK
+
+#: Handed over so long ago that the broker may have lost it. A message that comes twice does no harm, because a worker
+#: claims its call first; but a queue that is merely long must not grow by it.
+_WAITING = """
+    UPDATE jobs_callcontent content SET published_at = now()
+    FROM jobs_call c
+    WHERE c.id = content.call_id AND c.state = 'queued'
+        AND content.published_at < now() - make_interval(secs => %(after_s)s)
+    RETURNING c.id
+"""
+HAND_OVER_AGAIN_AFTER_S = 15
+
+
+def hand_over_waiting_calls() -> int:
+    """Hand over again what no worker has taken; returns how many."""
+    with connection.cursor() as cursor:
+        cursor.execute(_WAITING, {"after_s": HAND_OVER_AGAIN_AFTER_S})
+        waiting = [call_id for (call_id,) in cursor.fetchall()]
+    for call_id in waiting:
+        current_app.send_task(
+            RUN_CALL_TASK, kwargs=CallMessage(call_id).encode(), task_id=str(call_id), queue=QUEUE, ignore_result=True
+        )
+    return len(waiting)
