@@ -7,6 +7,7 @@ few threads; the API needs none of the middleware (it has keys, not cookies) and
 """
 
 import asyncio
+import contextlib
 import io
 import logging
 import os
@@ -34,6 +35,7 @@ django_application = get_asgi_application()
 
 from config import errors, middleware
 from config.foundation import async_database
+from config.foundation.api.coroutine_views import EventStream
 from config.foundation.errors import PayloadTooLarge
 from jobs.callpath import dispatch
 
@@ -51,6 +53,9 @@ warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume sy
 #: How much of a body that is too large is read and thrown away, for the sake of a readable refusal.
 DISCARD_BYTES = 64 * 1024 * 1024
 
+#: How the paths end whose bodies hold prompts.
+CALL_PATHS = ("/llm-call", "/create-and-call")
+
 if settings.AUTH_MODE == "open":
     if not settings.DEBUG:
         raise ImproperlyConfigured("AUTH_MODE=open is for development only: it needs DJANGO_DEBUG=1")
@@ -66,7 +71,8 @@ class ApiHandler(ASGIHandler):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or stop working on it when its client has gone."""
-        limit = settings.MAX_CALL_BODY_BYTES if scope["path"].endswith("/llm-call") else settings.MAX_BODY_BYTES
+        is_call = scope["path"].endswith(CALL_PATHS)
+        limit = settings.MAX_CALL_BODY_BYTES if is_call else settings.MAX_BODY_BYTES
         limited = _LimitedBody(receive, limit)
         try:
             body = await self.read_body(limited.receive)
@@ -92,19 +98,24 @@ class ApiHandler(ASGIHandler):
         await self.send_response(middleware.finish(request, response), send)
 
     async def _answer(self, request: ASGIRequest, receive: Receive, send: Send) -> None:
-        answering = asyncio.create_task(self._respond(request))
+        answering = asyncio.create_task(self._respond_and_send(request, send))
         gone = asyncio.create_task(self.listen_for_disconnect(receive))
         await asyncio.wait({answering, gone}, return_when=asyncio.FIRST_COMPLETED)
         gone.cancel()
         if not answering.done():
             answering.cancel()
         await asyncio.gather(gone, return_exceptions=True)
+        with contextlib.suppress(asyncio.CancelledError):
+            await answering
+
+    async def _respond_and_send(self, request: ASGIRequest, send: Send) -> None:
+        response = await self._respond(request)
         try:
-            response = await answering
-        except asyncio.CancelledError:
-            return
-        await self.send_response(response, send)
-        response.close()
+            await self.send_response(response, send)
+        finally:
+            if isinstance(response, EventStream):
+                await response.stop()
+            response.close()
 
     async def _respond(self, request: ASGIRequest) -> HttpResponseBase:
         middleware.assign_request_id(request)

@@ -56,6 +56,8 @@ STATUS = {
     "llm_call_failed": 500,
     "dependency_unavailable": 503,
     "answer_lost": 503,
+    "call_interrupted": 503,
+    "overloaded": 503,
 }
 
 

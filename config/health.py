@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 from config.foundation import async_database
 from config.foundation.api.coroutine_views import json_answer
 from config.foundation.errors import DependencyUnavailable
-from jobs.callpath.replies import connect
+from jobs.callpath.connections import connect
 
 TIMEOUT_S = 2.0
 

@@ -62,14 +62,14 @@ class AutoSchema(BaseAutoSchema):
             errors["404"] = "Not found"
         if self.method in ("POST", "PUT", "PATCH") or "{" in self.path:
             errors |= WITH_INPUT if self.method in ("POST", "PUT", "PATCH") else {"400": "Invalid input"}
-        if self.path.endswith("/jobs/create"):
+        if self.path.endswith(("/jobs/create", "/create-and-call")):
             errors["402"] = "Insufficient credits"
-        if self.path.endswith(("/llm-call", "/complete", "/rotate")) or self.method == "DELETE":
+        if self.path.endswith(("/llm-call", "/create-and-call", "/complete", "/rotate")) or self.method == "DELETE":
             errors["409"] = "The state contradicts it"
         if self.method == "POST" and self._is_idempotent():
             errors |= {"409": "The state contradicts it", "422": "The Idempotency-Key was used for another request"}
-        if self.path.endswith("/llm-call"):
-            errors["500"] = "LLM call failed"
+        if self.path.endswith(("/llm-call", "/create-and-call")):
+            errors |= {"429": "Too many calls in flight", "500": "LLM call failed"}
         return dict(sorted(errors.items()))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from billing.models import CreditHold
+from jobs.errors import call_failed
 from jobs.models import Call
 from jobs.queries.completion import Completion, is_part_of_completion
 from jobs.queries.usage import Totals, Usage
@@ -20,6 +21,7 @@ def completion_body(completion: Completion) -> dict[str, Any]:
             "successful_calls": completion.successful_calls,
             "failed_calls": completion.failed_calls,
             "superseded_calls": completion.superseded_calls,
+            "cancelled_calls": completion.cancelled_calls,
             "running_calls": completion.running_calls,
             "total_tokens": completion.total_tokens,
             "total_cost_usd": completion.total_cost_usd,
@@ -66,11 +68,12 @@ def job_body(job: Any, calls: list[Call]) -> dict[str, Any]:
     return {
         **job_summary(job),
         "total_tokens": sum(call.tokens for call in calls),
-        "calls": [_call(call) for call in calls],
+        "calls": [call_in_job(call) for call in calls],
     }
 
 
-def _call(call: Call) -> dict[str, Any]:
+def call_in_job(call: Call) -> dict[str, Any]:
+    """CallOut."""
     return {
         "call_id": call.id,
         "purpose": call.purpose or None,
@@ -83,6 +86,23 @@ def _call(call: Call) -> dict[str, Any]:
         "retry_of": call.retry_of_id,
         "created_at": call.created_at,
         "ended_at": call.ended_at,
+    }
+
+
+def call_detail(call: Call) -> dict[str, Any]:
+    """CallDetailOut, but for its response."""
+    return {
+        "call_id": call.id,
+        "job_id": call.job_id,
+        "state": call.state,
+        "purpose": call.purpose or None,
+        "retry_of": call.retry_of_id,
+        "created_at": call.created_at,
+        "started_at": call.started_at,
+        "ended_at": call.ended_at,
+        "error": call.error or None,
+        "code": call_failed(call.cause).code if call.cause else None,
+        "metadata": {"tokens_used": call.tokens, "latency_ms": call.latency_ms, "model_group": call.model_group},
     }
 
 

@@ -1,18 +1,10 @@
 """Shapes of jobs, calls and usage."""
 
-import re
-from typing import Any
-
-from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from config.foundation.api.fields import ClientIdField, MetadataField, TextField, WholeNumberField
-
-MAX_MESSAGES = 4096
-MAX_TOOLS = 128
-MAX_STOPS = 4
-TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+from config.foundation.api.fields import ClientIdField, MetadataField, TextField
+from jobs.api.chat import ChatIn
+from jobs.models import Call
 
 
 class JobIn(serializers.Serializer):
@@ -36,132 +28,19 @@ class NewJobOut(serializers.Serializer):
     created_at = serializers.DateTimeField()
 
 
-class MessagesField(serializers.ListField):
-    """OpenAI's chat messages: each an object with a role, and text or a list of parts as its content."""
+class CallIn(ChatIn):
+    """Make an LLM call in a job."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(child=serializers.DictField(), allow_empty=False, max_length=MAX_MESSAGES, **kwargs)
-
-    def to_internal_value(self, data: Any) -> list[dict[str, Any]]:
-        """The messages, unchanged. Raises ValidationError."""
-        messages: list[dict[str, Any]] = super().to_internal_value(data)
-        problems: dict[Any, Any] = {
-            index: problem for index, message in enumerate(messages) if (problem := _problem(message))
-        }
-        if problems:
-            raise serializers.ValidationError(problems)
-        return messages
-
-
-def _problem(message: dict[str, Any]) -> dict[str, list[str]] | None:
-    if message.get("role") not in ROLES:
-        return {"role": [f"Must be one of {', '.join(ROLES)}."]}
-    content = message.get("content")
-    if isinstance(content, str) or (content is None and message["role"] == "assistant"):
-        return None
-    if isinstance(content, list) and content and all(isinstance(part, dict) and "type" in part for part in content):
-        return None
-    return {"content": ["Must be a text or a list of content parts."]}
-
-
-class NumberField(serializers.FloatField):
-    """A number, as a number."""
-
-    def to_internal_value(self, data: Any) -> float:
-        """The number. Raises ValidationError."""
-        if not isinstance(data, int | float) or isinstance(data, bool):
-            self.fail("invalid")
-        return super().to_internal_value(data)
-
-
-@extend_schema_field(
-    {
-        "oneOf": [
-            {"type": "string", "minLength": 1},
-            {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1, "maxItems": MAX_STOPS},
-        ]
-    }
-)
-class StopField(serializers.Field):
-    """A text, or a list of up to four, at which the model stops."""
-
-    def to_internal_value(self, data: Any) -> str | list[str]:
-        """The stop, unchanged. Raises ValidationError."""
-        texts = data if isinstance(data, list) else [data]
-        if not 1 <= len(texts) <= MAX_STOPS or not all(isinstance(text, str) and text for text in texts):
-            raise serializers.ValidationError(f"Must be a text or a list of up to {MAX_STOPS}.")
-        return data
-
-
-class ToolField(serializers.DictField):
-    """OpenAI's tool: `{"type": "function", "function": {"name": …}}`."""
-
-    def to_internal_value(self, data: Any) -> dict[str, Any]:
-        """The tool, unchanged. Raises ValidationError."""
-        function = data.get("function") if isinstance(data, dict) else None
-        name = function.get("name") if isinstance(function, dict) else None
-        if data.get("type") != "function" if isinstance(data, dict) else True:
-            raise serializers.ValidationError('Must be an object of the type "function".')
-        if not isinstance(name, str) or not TOOL_NAME.fullmatch(name):
-            raise serializers.ValidationError("Must have a function with a name of up to 64 letters, digits, _ or -.")
-        return data
-
-
-@extend_schema_field(
-    {
-        "oneOf": [
-            {"type": "string", "enum": ["none", "auto", "required"]},
-            {"type": "object", "additionalProperties": True},
-        ]
-    }
-)
-class ToolChoiceField(serializers.Field):
-    """One of none, auto and required, or the tool to use."""
-
-    def to_internal_value(self, data: Any) -> str | dict[str, Any]:
-        """The choice, unchanged. Raises ValidationError."""
-        if data in ("none", "auto", "required") or (isinstance(data, dict) and data.get("type") == "function"):
-            return data
-        raise serializers.ValidationError('Must be "none", "auto", "required" or an object naming a function.')
-
-
-class ResponseFormatField(serializers.DictField):
-    """OpenAI's response_format: text, json_object, or json_schema with a schema."""
-
-    def to_internal_value(self, data: Any) -> dict[str, Any]:
-        """The format, unchanged. Raises ValidationError."""
-        kind = data.get("type") if isinstance(data, dict) else None
-        if kind in ("text", "json_object") or (kind == "json_schema" and isinstance(data.get("json_schema"), dict)):
-            return data
-        raise serializers.ValidationError('Must be {"type": "text" | "json_object"} or a "json_schema".')
-
-
-class CallIn(serializers.Serializer):
-    """Make an LLM call."""
-
-    model_group = ClientIdField()
-    messages = MessagesField()
-    purpose = TextField(max_length=256, required=False, allow_null=True, allow_blank=True, default="")
-    temperature = NumberField(min_value=0, max_value=2, required=False, allow_null=True)
-    max_tokens = WholeNumberField(min_value=1, max_value=10_000_000, required=False, allow_null=True)
-    top_p = NumberField(min_value=0, max_value=1, required=False, allow_null=True)
-    presence_penalty = NumberField(min_value=-2, max_value=2, required=False, allow_null=True)
-    frequency_penalty = NumberField(min_value=-2, max_value=2, required=False, allow_null=True)
-    seed = WholeNumberField(min_value=-(2**63), max_value=2**63 - 1, required=False, allow_null=True)
-    stop = StopField(required=False, allow_null=True)
-    n = WholeNumberField(min_value=1, max_value=1, required=False, allow_null=True, help_text="One answer, always.")
-    tools = serializers.ListField(
-        child=ToolField(), max_length=MAX_TOOLS, allow_empty=False, required=False, allow_null=True
-    )
-    tool_choice = ToolChoiceField(required=False, allow_null=True)
-    response_format = ResponseFormatField(required=False, allow_null=True)
     retry_of = serializers.UUIDField(
-        required=False, allow_null=True, default=None, help_text="A failed call of this job that this one replaces."
+        required=False,
+        allow_null=True,
+        default=None,
+        help_text="The call of this job that this one replaces.",
     )
 
-    def validate_purpose(self, value: str | None) -> str:
-        """Null is no purpose."""
-        return value or ""
+
+class JobCallIn(JobIn, ChatIn):
+    """Make a job of one LLM call."""
 
 
 class AnswerOut(serializers.Serializer):
@@ -190,6 +69,30 @@ class CallAnswerOut(serializers.Serializer):
     metadata = CallMetadataOut()
 
 
+class AcceptedCallOut(serializers.Serializer):
+    """An asynchronous call, on its way."""
+
+    call_id = serializers.UUIDField()
+    job_id = serializers.UUIDField()
+    state = serializers.CharField()
+
+
+class JobCostsOut(serializers.Serializer):
+    """What a job of one call cost."""
+
+    total_cost_usd = serializers.DecimalField(max_digits=20, decimal_places=12)
+    credit_applied = serializers.BooleanField()
+    credits_remaining = serializers.IntegerField(allow_null=True)
+
+
+class JobCallAnswerOut(CallAnswerOut):
+    """A job of one call, ended."""
+
+    job_id = serializers.UUIDField()
+    status = serializers.CharField()
+    costs = JobCostsOut(allow_null=True)
+
+
 class CompleteIn(serializers.Serializer):
     """End a job."""
 
@@ -209,6 +112,7 @@ class CostsOut(serializers.Serializer):
     successful_calls = serializers.IntegerField()
     failed_calls = serializers.IntegerField()
     superseded_calls = serializers.IntegerField()
+    cancelled_calls = serializers.IntegerField()
     running_calls = serializers.IntegerField()
     total_tokens = serializers.IntegerField()
     total_cost_usd = serializers.DecimalField(max_digits=20, decimal_places=12)
@@ -246,6 +150,31 @@ class CallOut(CompletedCallOut):
     retry_of = serializers.UUIDField(allow_null=True)
     created_at = serializers.DateTimeField()
     ended_at = serializers.DateTimeField(allow_null=True)
+
+
+class CallListOut(serializers.Serializer):
+    """A page of a job's calls, newest first."""
+
+    job_id = serializers.UUIDField()
+    total_calls = serializers.IntegerField()
+    calls = CallOut(many=True)
+
+
+class CallDetailOut(serializers.Serializer):
+    """A call, and its result where that is kept."""
+
+    call_id = serializers.UUIDField()
+    job_id = serializers.UUIDField()
+    state = serializers.ChoiceField(choices=Call.State.choices)
+    purpose = serializers.CharField(allow_null=True)
+    retry_of = serializers.UUIDField(allow_null=True)
+    created_at = serializers.DateTimeField()
+    started_at = serializers.DateTimeField(allow_null=True)
+    ended_at = serializers.DateTimeField(allow_null=True)
+    error = serializers.CharField(allow_null=True)
+    code = serializers.CharField(allow_null=True)
+    response = AnswerOut(allow_null=True)
+    metadata = CallMetadataOut()
 
 
 class JobSummaryOut(serializers.Serializer):

@@ -12,7 +12,10 @@ from config.foundation.api.paging import read_page
 from config.foundation.errors import InvalidInput
 from config.foundation.limits import check_client_id
 from jobs.api import presenters
+from jobs.api.call_bodies import response
 from jobs.api.serializers import (
+    CallDetailOut,
+    CallListOut,
     CompleteIn,
     CompletionOut,
     JobIn,
@@ -22,9 +25,11 @@ from jobs.api.serializers import (
     OrganizationUsageOut,
     TeamUsageOut,
 )
+from jobs.callpath.content import fetch_answer
 from jobs.models import Job
 from jobs.queries import jobs as job_queries
 from jobs.queries import usage
+from jobs.queries.calls import calls_of_job, get_call
 from jobs.queries.completion import calls_of
 from jobs.services import jobs
 from tenancy.api.base import ApiView
@@ -39,6 +44,14 @@ def _own_team(request: Request) -> int | None:
     """The team whose jobs the caller may see: its own, or any (None) for an operator."""
     team = principal_of(request).team
     return team.pk if team else None
+
+
+def _readable_team(request: Request) -> int | None:
+    """The same for reading. Raises InsufficientScope."""
+    principal = principal_of(request)
+    if principal.team is None:
+        principal.require_scope("read")
+    return _own_team(request)
 
 
 class JobCreateView(ApiView):
@@ -92,11 +105,40 @@ class JobView(ApiView):
     @extend_schema(operation_id="get_job", responses=JobOut)
     def get(self, request: Request, job_id: str) -> Response:
         """Get a job with its calls."""
-        principal = principal_of(request)
-        if principal.team is None:
-            principal.require_scope("read")
-        job = job_queries.get_job(job_id=job_queries.parse_job_id(job_id), team_pk=_own_team(request))
+        job = job_queries.get_job(job_id=job_queries.parse_job_id(job_id), team_pk=_readable_team(request))
         return Response(presenters.job_body(job, calls_of(job.id)))
+
+
+class JobCallsView(ApiView):
+    """GET /api/jobs/{job_id}/calls"""
+
+    permission_classes = [AnyKey]
+
+    @extend_schema(operation_id="list_job_calls", responses=CallListOut)
+    def get(self, request: Request, job_id: str) -> Response:
+        """List a job's calls, newest first."""
+        job = job_queries.get_job(job_id=job_queries.parse_job_id(job_id), team_pk=_readable_team(request))
+        page = read_page(request, default_limit=100)
+        found = calls_of_job(job.id)
+        total = found.count()
+        calls = found[page.offset : page.offset + page.limit]
+        body = {"job_id": job.id, "total_calls": total, "calls": [presenters.call_in_job(call) for call in calls]}
+        return Response(body, headers=page.links(request, total))
+
+
+class CallView(ApiView):
+    """GET /api/jobs/{job_id}/calls/{call_id}"""
+
+    permission_classes = [AnyKey]
+
+    @extend_schema(operation_id="get_call", responses=CallDetailOut)
+    def get(self, request: Request, job_id: str, call_id: str) -> Response:
+        """Get a call, and the result of an asynchronous one once it has ended."""
+        job = job_queries.get_job(job_id=job_queries.parse_job_id(job_id), team_pk=_readable_team(request))
+        call = get_call(job_id=job.id, call_id=job_queries.parse_id(call_id, field="call_id"))
+        answer = fetch_answer(call)
+        body = presenters.call_detail(call)
+        return Response({**body, "response": response(answer) if answer else None})
 
 
 class TeamJobsView(ApiView):

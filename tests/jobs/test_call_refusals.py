@@ -46,7 +46,10 @@ def assert_refused(answer: Any, status: int, code: str, detail: str) -> None:
 
 def failed_call(job: str, **fields: Any) -> Call:
     ended: dict[str, Any] = {"state": "failed", "cause": "timeout", "ended_at": timezone.now()}
-    return Call.objects.create(job_id=job, model_group="G", deadline_at=timezone.now(), **{**ended, **fields})
+    team = Job.objects.get(pk=job).team
+    return Call.objects.create(
+        job_id=job, team=team, model_group="G", deadline_at=timezone.now(), **{**ended, **fields}
+    )
 
 
 @pytest.mark.parametrize("group", ["Foreign", "NoGroup"])

@@ -36,7 +36,9 @@ def add_call(job: str, state: str, **fields: Any) -> Call:
     ended = {**ENDED[state], "ended_at": timezone.now()} if state in ENDED else {"state": state}
     deadline = {"deadline_at": timezone.now() + timedelta(minutes=2)}
     Job.objects.filter(pk=job).update(status="in_progress")
-    return Call.objects.create(job_id=job, model_group="G", **{**deadline, **ended, **fields})
+    return Call.objects.create(
+        job_id=job, team=Job.objects.get(pk=job).team, model_group="G", **{**deadline, **ended, **fields}
+    )
 
 
 def complete(tenant: Tenant, job: str, status: str = "completed", **fields: Any) -> Any:
@@ -69,7 +71,7 @@ def test_the_completion_sums_its_calls(tenant: Tenant) -> None:
     body = complete(tenant, job, metadata={"b": 2}).json()
 
     assert body["costs"] == {
-        "total_calls": 2, "successful_calls": 2, "failed_calls": 0, "superseded_calls": 0, "running_calls": 0,
+        "total_calls": 2, "successful_calls": 2, "failed_calls": 0, "superseded_calls": 0, "cancelled_calls": 0, "running_calls": 0,
         "total_tokens": 30, "total_cost_usd": 0.003, "avg_latency_ms": 150, "credit_applied": True, "credits_remaining": 9,
     }  # fmt: skip
     assert set(body["calls"][0]) == {"call_id", "purpose", "model_group", "tokens", "latency_ms", "error"}
@@ -240,7 +242,8 @@ def test_a_call_that_nobody_runs_is_failed(
     assert sweep_lost_calls() == (cause is not None)
 
     call.refresh_from_db()
-    assert (call.state, call.cause) == (("failed", cause) if cause else (state, ""))
+    ended_as = "interrupted" if cause == "interrupted" else "failed"
+    assert (call.state, call.cause) == ((ended_as, cause) if cause else (state, ""))
     assert call.error.startswith("LLM call failed: " if cause else "")
     assert call.is_late is False
 

@@ -111,10 +111,10 @@ def test_a_killed_worker_fails_its_calls_as_interrupted(
 
     refused = answer.result(INTERRUPTED_WITHIN_S + 5)
     assert time.monotonic() - killed_at < INTERRUPTED_WITHIN_S
-    assert (refused.status_code, refused.json()["code"]) == (500, "llm_call_failed")
+    assert (refused.status_code, refused.json()["code"]) == (503, "call_interrupted")
     assert refused.json()["detail"] == "LLM call failed: The call was interrupted"
     interrupted = call_of(fragile, job)
-    assert (interrupted["state"], interrupted["cause"]) == ("failed", "interrupted")
+    assert (interrupted["state"], interrupted["cause"]) == ("interrupted", "interrupted")
 
     fragile.start("worker")
     other_group = team_group(fragile, team, 1)
