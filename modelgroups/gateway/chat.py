@@ -1,18 +1,99 @@
 """Asking a model: by one plain POST where that does, else through LiteLLM's SDK. Workers only: it imports litellm."""
 
-from modelgroups.gateway import openai_http, sdk
-from modelgroups.gateway.types import ChatAnswer, ChatRequest, Target
+import asyncio
+from contextlib import aclosing
+from dataclasses import replace
+from types import ModuleType
+
+from modelgroups.gateway import estimates, openai_http, sdk
+from modelgroups.gateway.errors import AttemptFailed, Cause
+from modelgroups.gateway.streams import ChatStream
+from modelgroups.gateway.types import ChatAnswer, ChatRequest, Target, Usage
 
 
 async def ask(target: Target, request: ChatRequest, *, timeout_s: float) -> ChatAnswer:
     """Ask one model once. Raises AttemptFailed; no other exception means a bug of ours."""
-    way = openai_http.chat if openai_http.is_plain_openai(target) else sdk.chat
-    return await way(target, request, timeout_s=timeout_s)
+    return await _way(target).chat(target, request, timeout_s=timeout_s)
+
+
+async def stream(
+    target: Target, request: ChatRequest, into: ChatStream, *, timeout_s: float, deadline_s: float
+) -> ChatAnswer:
+    """Ask one model once, passing its answer on piece by piece.
+
+    `timeout_s` is how long each piece may take, the first included, and `deadline_s` how long all of it may.
+    Raises AttemptFailed, which after the first piece says what the answer has cost and that no other model can
+    answer; with the cause CLIENT_GONE where `into` was abandoned.
+    """
+    try:
+        await _read(target, request, into, timeout_s=timeout_s, deadline_s=deadline_s)
+    except AttemptFailed as error:
+        if not into.has_begun:
+            raise
+        raise AttemptFailed(
+            Cause.CUT_SHORT if error.cause == Cause.UNREACHABLE else error.cause,
+            error_class=error.error_class,
+            http_status=error.http_status,
+            usage=_usage(target, request, into),
+            can_fall_back=False,
+        ) from error
+    return ChatAnswer(
+        content=into.content,
+        finish_reason=into.finish_reason,
+        usage=_usage(target, request, into),
+        tool_calls=into.tool_calls,
+    )
+
+
+async def _read(target: Target, request: ChatRequest, into: ChatStream, *, timeout_s: float, deadline_s: float) -> None:
+    """Read the answer to its end. Raises AttemptFailed."""
+    now = asyncio.get_running_loop().time
+    deadline = now() + deadline_s
+    try:
+        if into.is_abandoned:
+            raise TimeoutError
+        async with (
+            asyncio.timeout(min(timeout_s, deadline_s)) as limit,
+            aclosing(_way(target).stream(target, request)) as arriving,
+        ):
+            into.until(limit)
+            async for chunks in arriving:
+                if into.take(chunks) and not into.is_abandoned:
+                    limit.reschedule(min(now() + timeout_s, deadline))
+    except TimeoutError as error:
+        if into.is_abandoned:
+            raise AttemptFailed(Cause.CLIENT_GONE, error_class="ClientGone", can_fall_back=False) from error
+        raise AttemptFailed(Cause.TIMEOUT, error_class="Timeout") from error
+    if into.has_choice and not into.has_ended:
+        raise AttemptFailed(Cause.CUT_SHORT, error_class="NoFinishReason", http_status=200)
+    if not into.has_choice:
+        raise AttemptFailed(Cause.MALFORMED_ANSWER, error_class="EmptyAnswer", usage=_reported(target, into))
+
+
+def _usage(target: Target, request: ChatRequest, answer: ChatStream) -> Usage:
+    """As reported, which comes with an answer's end only; else as estimated."""
+    if answer.reported_usage is not None:
+        return _reported(target, answer)
+    tool_calls = "".join(str(call["function"]) for call in answer.tool_calls or [])
+    estimated = {
+        "prompt_tokens": estimates.prompt_tokens(request),
+        "completion_tokens": estimates.text_tokens((answer.content or "") + tool_calls),
+    }
+    return replace(_way(target).usage_of(estimated, target), is_estimated=True)
+
+
+def _reported(target: Target, answer: ChatStream) -> Usage:
+    return _way(target).usage_of(answer.reported_usage or {}, target)
+
+
+def _way(target: Target) -> ModuleType:
+    return openai_http if openai_http.is_plain_openai(target) else sdk
 
 
 async def start() -> None:
     """Load what the first call would otherwise have to wait for."""
     await sdk.warm_up()
+    estimates.text_tokens("ready")
 
 
 async def close() -> None:

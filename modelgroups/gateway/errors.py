@@ -19,6 +19,7 @@ class Cause(StrEnum):
     REQUEST_REFUSED = "request_refused"
     CONTENT_POLICY = "content_policy"
     CONTEXT_WINDOW = "context_window"
+    CUT_SHORT = "cut_short"
     CLIENT_GONE = "client_gone"
 
 
@@ -35,6 +36,7 @@ TEXTS = {
     Cause.REQUEST_REFUSED: "The provider refused the request as invalid",
     Cause.CONTENT_POLICY: "The provider's content policy refused the request",
     Cause.CONTEXT_WINDOW: "The request is too long for the model",
+    Cause.CUT_SHORT: "The model's answer broke off",
     Cause.CLIENT_GONE: "The client left before the answer's end",
 }
 
@@ -63,13 +65,21 @@ class AttemptFailed(Exception):
     """One model did not answer usably.
 
     `http_status` and `error_class` are for operators. `usage` is what the provider said it charged all the same.
+    Where a piece of the answer is with the client already, no other model `can_fall_back`.
     """
 
     def __init__(
-        self, cause: Cause, *, error_class: str, http_status: int | None = None, usage: Usage | None = None
+        self,
+        cause: Cause,
+        *,
+        error_class: str,
+        http_status: int | None = None,
+        usage: Usage | None = None,
+        can_fall_back: bool = True,
     ) -> None:
         super().__init__(TEXTS[cause])
         self.cause = cause
         self.error_class = error_class
         self.http_status = http_status
         self.usage = usage or Usage()
+        self.can_fall_back = can_fall_back

@@ -9,7 +9,8 @@ import asyncio
 import json
 import os
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -18,6 +19,8 @@ import aiohttp
 from modelgroups.gateway.errors import AttemptFailed, Cause, cause_of_status
 from modelgroups.gateway.parameters import SAMPLING, litellm_name
 from modelgroups.gateway.prices import cost_usd, has_flat_price, has_known_price
+from modelgroups.gateway.sse import EventReader
+from modelgroups.gateway.streams import END, in_one_piece
 from modelgroups.gateway.types import ChatAnswer, ChatRequest, Target, Usage, short_text, token_count
 
 OPENAI_API_BASE = "https://api.openai.com/v1"
@@ -56,22 +59,58 @@ def is_plain_openai(target: Target) -> bool:
 async def chat(target: Target, request: ChatRequest, *, timeout_s: float) -> ChatAnswer:
     """Ask one model once. Raises AttemptFailed; no other exception means a bug of ours."""
     try:
-        async with asyncio.timeout(timeout_s):
-            status, body = await _post(target, request)
+        async with asyncio.timeout(timeout_s), _post(target, request) as reply:
+            status, body = reply.status, await _read_body(reply)
     except TimeoutError as error:
         raise AttemptFailed(Cause.TIMEOUT, error_class="Timeout") from error
     except aiohttp.ClientError as error:
         raise AttemptFailed(Cause.UNREACHABLE, error_class=type(error).__name__) from error
+    return _read(_usable(status, body), target)
+
+
+async def stream(target: Target, request: ChatRequest) -> AsyncGenerator[list[Mapping[str, Any]], None]:
+    """Ask one model once; what came at once comes at once, as OpenAI's chunks. Raises AttemptFailed.
+
+    It just ends where the provider does, be it in the middle; whoever reads it keeps the time.
+    """
+    try:
+        async with _post(target, request, stream=True, stream_options={"include_usage": True}) as reply:
+            if reply.status != 200 or reply.content_type != "text/event-stream":
+                yield [in_one_piece(_usable(reply.status, await _read_body(reply))), END]
+                return
+            reader, size = EventReader(), 0
+            async for received in reply.content.iter_any():
+                size += len(received)
+                if size > MAX_ANSWER_BYTES:
+                    raise _too_large(reply)
+                yield _chunks(reader.feed(received))
+            yield _chunks(reader.end())
+    except aiohttp.ClientPayloadError:
+        return
+    except aiohttp.ClientError as error:
+        raise AttemptFailed(Cause.UNREACHABLE, error_class=type(error).__name__) from error
+
+
+def _chunks(events: Iterator[bytes]) -> list[Mapping[str, Any]]:
+    """Raises AttemptFailed for what is no JSON object."""
+    chunks = [END if data == b"[DONE]" else _parsed(data) for data in events]
+    if None in chunks:
+        raise AttemptFailed(Cause.MALFORMED_ANSWER, error_class="NotJSON", http_status=200)
+    return [chunk for chunk in chunks if chunk is not None]
+
+
+def _usable(status: int, body: bytes) -> Mapping[str, Any]:
+    """The answer's JSON. Raises AttemptFailed."""
     if status != 200:
         raise AttemptFailed(_cause(status, body), error_class="APIStatusError", http_status=status)
     answer = _parsed(body)
     if answer is None:
         raise AttemptFailed(Cause.MALFORMED_ANSWER, error_class="NotJSON", http_status=status)
-    return _read(answer, target)
+    return answer
 
 
-async def _post(target: Target, request: ChatRequest) -> tuple[int, bytes]:
-    """Status and body. Raises aiohttp.ClientError; AttemptFailed for a body without end."""
+def _post(target: Target, request: ChatRequest, **more: Any) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+    """The provider's response. Entering it raises aiohttp.ClientError."""
     config = target.config
     base = str(config.get("api_base") or os.environ.get("OPENAI_BASE_URL") or OPENAI_API_BASE)
     key = target.api_key or os.environ.get("OPENAI_API_KEY")
@@ -80,20 +119,29 @@ async def _post(target: Target, request: ChatRequest) -> tuple[int, bytes]:
         "messages": request.messages,
         **{name: value for name, value in config.items() if name in SAMPLING},
         **request.parameters,
+        **more,
     }
     headers = {"Content-Type": "application/json", **config.get("extra_headers", {})}
     if key:
         headers["Authorization"] = f"Bearer {key}"
     url = f"{base.rstrip('/')}/chat/completions"
-    async with _session().post(url, data=json.dumps(payload).encode(), headers=headers, allow_redirects=False) as reply:
-        chunks, size = [], 0
-        async for chunk in reply.content.iter_chunked(CHUNK_BYTES):
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > MAX_ANSWER_BYTES:
-                reply.close()
-                raise AttemptFailed(Cause.MALFORMED_ANSWER, error_class="AnswerTooLarge", http_status=reply.status)
-        return reply.status, b"".join(chunks)
+    return _session().post(url, data=json.dumps(payload).encode(), headers=headers, allow_redirects=False)
+
+
+async def _read_body(reply: aiohttp.ClientResponse) -> bytes:
+    """The whole body. Raises aiohttp.ClientError; AttemptFailed for a body without end."""
+    chunks, size = [], 0
+    async for chunk in reply.content.iter_chunked(CHUNK_BYTES):
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > MAX_ANSWER_BYTES:
+            raise _too_large(reply)
+    return b"".join(chunks)
+
+
+def _too_large(reply: aiohttp.ClientResponse) -> AttemptFailed:
+    reply.close()
+    return AttemptFailed(Cause.MALFORMED_ANSWER, error_class="AnswerTooLarge", http_status=reply.status)
 
 
 def _session() -> aiohttp.ClientSession:
@@ -126,7 +174,7 @@ def _cause(status: int, body: bytes) -> Cause:
 
 def _read(answer: Mapping[str, Any], target: Target) -> ChatAnswer:
     """An answer without a choice is none, though it may have cost."""
-    usage = _usage(answer, target)
+    usage = usage_of(answer.get("usage"), target)
     choices = answer.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
     choice = choice if isinstance(choice, dict) else {}
@@ -143,8 +191,8 @@ def _read(answer: Mapping[str, Any], target: Target) -> ChatAnswer:
     )
 
 
-def _usage(answer: Mapping[str, Any], target: Target) -> Usage:
-    reported = answer.get("usage")
+def usage_of(reported: Any, target: Target) -> Usage:
+    """What a provider reported, with its price."""
     reported = reported if isinstance(reported, dict) else {}
     details = reported.get("prompt_tokens_details")
     prompt_tokens = token_count(reported.get("prompt_tokens"))

@@ -11,6 +11,7 @@ os.environ.setdefault("AIOHTTP_CONNECTOR_LIMIT_PER_HOST", "5000")
 
 import asyncio
 import logging
+from collections.abc import AsyncGenerator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -29,6 +30,9 @@ litellm.drop_params = True
 litellm.callbacks = []
 litellm.num_retries = 0
 
+#: LiteLLM's own limit for the pieces of a stream, whose time is kept elsewhere: longer than any.
+READ_TIMEOUT_S = 3600
+
 #: First match wins: LiteLLM's classes of 400s derive from each other.
 _CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
     (litellm.ContextWindowExceededError, Cause.CONTEXT_WINDOW),
@@ -45,6 +49,39 @@ _CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
 
 async def chat(target: Target, request: ChatRequest, *, timeout_s: float) -> ChatAnswer:
     """Ask one model once. Raises AttemptFailed; no other exception means a bug of ours."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            return _read(await _ask(target, request, timeout=timeout_s), target)
+    except TimeoutError as error:
+        raise AttemptFailed(Cause.TIMEOUT, error_class="Timeout") from error
+
+
+async def stream(target: Target, request: ChatRequest) -> AsyncGenerator[list[Mapping[str, Any]], None]:
+    """Ask one model once; its answer comes as OpenAI's chunks, into which LiteLLM translates. Raises AttemptFailed.
+
+    Whoever reads it keeps the time. LiteLLM gives an answer that just ends a finish reason of its own, so only one
+    whose connection breaks is seen to be cut short, and one of which there was nothing but that is none.
+    """
+    has_begun = False
+    chunks = await _ask(target, request, timeout=READ_TIMEOUT_S, stream=True, stream_options={"include_usage": True})
+    try:
+        async for chunk in chunks:
+            has_begun = has_begun or _says_something(chunk)
+            if has_begun:
+                yield [chunk.model_dump(exclude_none=True)]
+    except Exception as error:
+        raise _translate(error) from error
+    finally:
+        await chunks.aclose()
+
+
+def _says_something(chunk: Any) -> bool:
+    deltas = [getattr(choice, "delta", None) for choice in chunk.choices]
+    return any(getattr(delta, name, None) for delta in deltas for name in ("role", "content", "tool_calls"))
+
+
+async def _ask(target: Target, request: ChatRequest, **more: Any) -> Any:
+    """LiteLLM's response. Raises AttemptFailed."""
     defaults = {name: value for name, value in target.config.items() if name in SAMPLING}
     connection = {
         name: target.config[name]
@@ -52,27 +89,23 @@ async def chat(target: Target, request: ChatRequest, *, timeout_s: float) -> Cha
         if name in target.config
     }
     try:
-        async with asyncio.timeout(timeout_s):
-            response = await litellm.acompletion(
-                model=litellm_name(target.model_name, target.config),
-                messages=request.messages,
-                api_key=target.api_key,
-                timeout=timeout_s,
-                num_retries=0,
-                max_retries=0,
-                # Else LiteLLM looks for MCP servers among a call's tools, for which it imports a package that it
-                # does not require.
-                _skip_mcp_handler=True,
-                **{**defaults, **connection, **request.parameters},
-            )
-    except TimeoutError as error:
-        raise AttemptFailed(Cause.TIMEOUT, error_class="Timeout") from error
+        response = await litellm.acompletion(
+            model=litellm_name(target.model_name, target.config),
+            messages=request.messages,
+            api_key=target.api_key,
+            num_retries=0,
+            max_retries=0,
+            # Else LiteLLM looks for MCP servers among a call's tools, for which it imports a package that it
+            # does not require.
+            _skip_mcp_handler=True,
+            **{**defaults, **connection, **request.parameters, **more},
+        )
     except Exception as error:
         raise _translate(error) from error
     if response is None:
         # With drop_params, LiteLLM answers a 422 by leaving parameters out; after the second it returns nothing.
         raise AttemptFailed(Cause.REQUEST_REFUSED, error_class="UnprocessableEntityError", http_status=422)
-    return _read(response, target)
+    return response
 
 
 async def warm_up() -> None:
@@ -123,29 +156,36 @@ def _read(response: Any, target: Target) -> ChatAnswer:
 
 def _usage(response: Any, target: Target) -> Usage:
     reported = getattr(response, "usage", None)
-    prompt_tokens = token_count(getattr(reported, "prompt_tokens", 0))
-    completion_tokens = token_count(getattr(reported, "completion_tokens", 0))
+    cost = (getattr(response, "_hidden_params", None) or {}).get("response_cost")
+    return usage_of(reported.model_dump() if reported is not None else {}, target, cost_usd=cost)
+
+
+def usage_of(reported: Mapping[str, Any], target: Target, *, cost_usd: Any = None) -> Usage:
+    """What a provider reported, with its price: the operator's, or else LiteLLM's figure where it has given one."""
+    prompt_tokens = token_count(reported.get("prompt_tokens"))
+    completion_tokens = token_count(reported.get("completion_tokens"))
     price = own_price(target.config)
     if price is not None:
-        cost_usd: Decimal | None = prompt_tokens * price[0] + completion_tokens * price[1]
-    else:
-        cost_usd = _cost_by_price_map(response, target, prompt_tokens, completion_tokens)
-    return Usage(prompt_tokens, completion_tokens, cost_usd)
+        return Usage(prompt_tokens, completion_tokens, prompt_tokens * price[0] + completion_tokens * price[1])
+    if cost_usd is None:
+        cost_usd = _cost_by_price_map(target, reported, prompt_tokens, completion_tokens)
+    return Usage(
+        prompt_tokens, completion_tokens, None if cost_usd is None else max(Decimal(str(cost_usd)), Decimal(0))
+    )
 
 
-def _cost_by_price_map(response: Any, target: Target, prompt_tokens: int, completion_tokens: int) -> Decimal | None:
-    """LiteLLM's own figure: it knows cached tokens, tiers and the model that really answered."""
-    reported = (getattr(response, "_hidden_params", None) or {}).get("response_cost")
-    if reported is None:
-        try:
-            reported = sum(
-                litellm.cost_per_token(
-                    model=litellm_name(target.model_name, target.config),
-                    prompt_tokens=prompt_tokens,
-                    completion_tokens=completion_tokens,
-                )
-            )
-        except Exception:  # noqa: BLE001 (LiteLLM raises a bare Exception for a model that it does not know)
-            logger.error("no cost for an answer of %s: counted as unknown", target.model_name)
-            return None
-    return max(Decimal(str(reported)), Decimal(0))
+def _cost_by_price_map(
+    target: Target, reported: Mapping[str, Any], prompt_tokens: int, completion_tokens: int
+) -> Decimal | None:
+    details = reported.get("prompt_tokens_details")
+    try:
+        costs = litellm.cost_per_token(
+            model=litellm_name(target.model_name, target.config),
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+            cache_read_input_tokens=token_count(details.get("cached_tokens")) if isinstance(details, dict) else 0,
+        )
+    except Exception:  # noqa: BLE001 (LiteLLM raises a bare Exception for a model that it does not know)
+        logger.error("no cost for an answer of %s: counted as unknown", target.model_name)
+        return None
+    return sum((Decimal(str(cost)) for cost in costs), Decimal(0))

@@ -48,6 +48,14 @@ class ChatAnswer:
     tool_calls: list[dict[str, Any]] | None = field(default=None, repr=False)
 
 
+@dataclass(frozen=True)
+class ChatDelta:
+    """A piece of an answer that is streamed. `tool_calls` are OpenAI's fragments, each with its `index`."""
+
+    content: str | None = field(default=None, repr=False)
+    tool_calls: list[dict[str, Any]] | None = field(default=None, repr=False)
+
+
 def token_count(reported: Any) -> int:
     """A provider's count as a number that can be stored; nonsense counts as 0."""
     return min(max(reported, 0), 2**53) if isinstance(reported, int) else 0

@@ -16,8 +16,11 @@ How it behaves is the first segment of the path before `/v1`; further segments o
     /empty/v1                           200 without a choice, but with usage
     /drop/v1                            closes the connection
 
+With `"stream": true` it streams; tests/support/fake_streams.py has the behaviours of that.
+
 Without such a segment (`/v1`), the request's model is the behaviour. `GET /_counts` tells how many requests came
-under each path so far. Errors hold a URL, a key and the model's name, so that a test sees where they leak.
+under each path so far, `GET /_gone` how many clients left before the end of a body that was streamed. Errors hold
+a URL, a key and the model's name, so that a test sees where they leak.
 """
 
 import argparse
@@ -25,9 +28,11 @@ import asyncio
 import json
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+from tests.support import fake_streams
 
 PROMPT_TOKENS = 11
 COMPLETION_TOKENS = 7
@@ -40,6 +45,8 @@ USAGE = {
     "completion_tokens": COMPLETION_TOKENS,
     "total_tokens": PROMPT_TOKENS + COMPLETION_TOKENS,
 }
+#: How a behaviour's name begins that is not streamed, though it was asked for.
+NEVER_STREAMED = {"status", "content", "context", "garbage", "empty", "drop", "timeout", "held", "slow", "whole"}
 REASONS = {
     200: "OK",
     400: "Bad Request",
@@ -125,20 +132,35 @@ def error(status: int, model: str, code: str | None = None, text: str = "") -> A
     )
 
 
+@dataclass(frozen=True)
+class Streamed:
+    """What goes out piece by piece."""
+
+    name: str
+    pieces: AsyncIterator[bytes]
+    content_type: str
+
+    def head(self) -> bytes:
+        return f"HTTP/1.1 200 OK\r\ncontent-type: {self.content_type}\r\ntransfer-encoding: chunked\r\n\r\n".encode()
+
+
 @dataclass
 class Provider:
     """The server's state: what came, and who is held."""
 
     counts: Counter[str] = field(default_factory=Counter)
+    gone: Counter[str] = field(default_factory=Counter)
     gates: dict[str, asyncio.Event] = field(default_factory=dict)
 
     def gate(self, name: str) -> asyncio.Event:
         return self.gates.setdefault(name, asyncio.Event())
 
-    async def answer(self, request: Request) -> Answer:
+    async def answer(self, request: Request) -> Answer | Streamed:
         """Raises Dropped."""
         if request.path == "/_counts":
             return as_json(self.counts)
+        if request.path == "/_gone":
+            return as_json(self.gone)
         if request.path.startswith("/_release/"):
             self.gate(request.path.removeprefix("/_release/")).set()
             return as_json({})
@@ -148,11 +170,24 @@ class Provider:
         model = str(request.body.get("model"))
         name = where.strip("/") or model
         self.counts[name] += 1
+        if (streamed := self.streamed(name, request.body)) is not None:
+            return streamed
         if name.startswith("echo"):
             return completion(model, content=json.dumps(request.body))
         if name.startswith("tool-call"):
             return completion(model, content=None, tool=str(request.body["tools"][0]["function"]["name"]))
         return await self.behave(name, model)
+
+    def streamed(self, name: str, body: dict[str, Any]) -> Streamed | None:
+        """What is streamed: where it was asked for, unless the behaviour knows better."""
+        behaviour = name.partition("/")[0]
+        kind = behaviour.partition("-")[0]
+        if kind in fake_streams.ENDLESS:
+            content_type = "text/event-stream" if body.get("stream") else "application/json"
+            return Streamed(name, fake_streams.pieces(behaviour, body), content_type)
+        if not body.get("stream") or kind in NEVER_STREAMED:
+            return None
+        return Streamed(name, fake_streams.pieces(behaviour, body), "text/event-stream")
 
     async def behave(self, name: str, model: str) -> Answer:
         """Raises Dropped."""
@@ -200,12 +235,40 @@ class Provider:
         """One connection, request after request."""
         try:
             while (request := await read_request(reader)) is not None:
-                writer.write((await self.answer(request)).encode())
+                answer = await self.answer(request)
+                if isinstance(answer, Streamed):
+                    await self.stream(answer, reader, writer)
+                    continue
+                writer.write(answer.encode())
                 await writer.drain()
         except (Dropped, ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
             writer.close()
+
+    async def stream(self, answer: Streamed, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Send it, or count the client as gone. Raises Dropped."""
+
+        async def send() -> None:
+            writer.write(answer.head())
+            async for piece in answer.pieces:
+                writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+                await writer.drain()
+            writer.write(b"0\r\n\r\n")
+            await writer.drain()
+
+        sending = asyncio.ensure_future(send())
+        # Nobody sends a second request before the first one's end, so whatever comes is the connection's end.
+        leaving = asyncio.ensure_future(reader.read(1))
+        await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        has_left = not sending.done()
+        for task in (sending, leaving):
+            task.cancel()
+        results = await asyncio.gather(sending, leaving, return_exceptions=True)
+        if has_left or isinstance(results[0], ConnectionError):
+            self.gone[answer.name] += 1
+        if has_left or results[0] is not None:
+            raise Dropped
 
 
 async def read_request(reader: asyncio.StreamReader) -> Request | None:

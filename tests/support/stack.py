@@ -293,6 +293,10 @@ class FakeProvider:
         """How many came under this path."""
         return self._ask("GET", "_counts").get(name, 0)
 
+    def gone(self, name: str) -> int:
+        """How many clients left before a streamed body's end."""
+        return self._ask("GET", "_gone").get(name, 0)
+
     def wait_for(self, name: str, count: int = 1) -> None:
         eventually(lambda: self.requests(name) >= count, f"{count} request(s) of {name}", within_s=15, log=self.log)
 
