@@ -20,7 +20,7 @@ from config.foundation.errors import DependencyUnavailable, DomainError
 from jobs.callpath import idempotency
 from jobs.callpath.admission import CallRequest, NewJob, admit, open_job_and_admit
 from jobs.callpath.messages import CallMessage, Delta, Reply
-from jobs.callpath.publisher import Publisher
+from jobs.callpath.publisher import CANCELLED_CHANNEL, Publisher
 from jobs.callpath.replies import ReplyHub
 from jobs.callpath.statements import CANCEL_QUEUED_CALL, WITHDRAW_CALL
 from jobs.errors import AnswerLost, LLMCallFailed, Overloaded, call_failed, failure_text
@@ -32,8 +32,6 @@ logger = logging.getLogger(__name__)
 
 #: How much longer than the call's own deadline web waits: until the sweeper has ended what no worker took.
 GRACE_S = 25.0
-#: Where workers listen for the ids of streams whose client has gone.
-CANCELLED_CHANNEL = "calls:cancelled"
 
 Result = TypeVar("Result")
 

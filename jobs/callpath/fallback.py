@@ -12,7 +12,7 @@ from decimal import Decimal
 from django.conf import settings
 
 from jobs.errors import Failure
-from modelgroups.gateway.errors import REQUESTS_OWN_FAULT, AttemptFailed
+from modelgroups.gateway.errors import REQUESTS_OWN_FAULT, AttemptFailed, Cause
 from modelgroups.gateway.types import ChatAnswer, Target
 
 #: Asks one model within so many seconds. Raises AttemptFailed; any other exception is a bug.
@@ -48,7 +48,9 @@ class Outcome:
     @property
     def state(self) -> str:
         """The call's final state."""
-        return "succeeded" if self.answer is not None else "failed"
+        if self.answer is not None:
+            return "succeeded"
+        return "cancelled" if self.cause == Cause.CLIENT_GONE else "failed"
 
 
 async def try_in_order(models: Sequence[Target], send: Send, *, deadline: float) -> Outcome:
@@ -64,42 +66,42 @@ async def try_in_order(models: Sequence[Target], send: Send, *, deadline: float)
             cause = Failure.DEADLINE
             break
         timeout_s = min(float(target.config.get("timeout", settings.ATTEMPT_TIMEOUT_S)), remaining_s)
-        attempt, answer = await _attempt(target, send, sequence=sequence, timeout_s=timeout_s)
+        attempt, result = await _attempt(target, send, sequence=sequence, timeout_s=timeout_s)
         attempts.append(attempt)
-        if answer is not None:
-            return Outcome(attempts=attempts, answer=answer)
-        cause = attempt.cause
-        if cause in REQUESTS_OWN_FAULT:
+        if isinstance(result, ChatAnswer):
+            return Outcome(attempts=attempts, answer=result)
+        cause = result.cause
+        if cause in REQUESTS_OWN_FAULT or not result.can_fall_back:
             break
     return Outcome(attempts=attempts, cause=cause)
 
 
 async def _attempt(
     target: Target, send: Send, *, sequence: int, timeout_s: float
-) -> tuple[AttemptRecord, ChatAnswer | None]:
-    """One attempt: its record, and the answer if there was one."""
+) -> tuple[AttemptRecord, ChatAnswer | AttemptFailed]:
+    """One attempt: its record, and what came of it."""
     started_at, started = datetime.now(UTC), time.monotonic()
-    answer, failed = None, None
+    result: ChatAnswer | AttemptFailed
     try:
-        answer = await send(target, timeout_s)
-        usage = answer.usage
+        result = await send(target, timeout_s)
     except AttemptFailed as error:
-        failed, usage = error, error.usage
+        result = error
+    failed = result if isinstance(result, AttemptFailed) else None
     record = AttemptRecord(
         sequence=sequence,
         model_name=target.model_name,
         outcome="failed" if failed else "succeeded",
         latency_ms=milliseconds_since(started),
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens,
-        cost_usd=usage.cost_usd,
+        prompt_tokens=result.usage.prompt_tokens,
+        completion_tokens=result.usage.completion_tokens,
+        cost_usd=result.usage.cost_usd,
         started_at=started_at,
         cause=failed.cause if failed else "",
         error_class=failed.error_class if failed else "",
         http_status=failed.http_status if failed else None,
-        usage_is_estimated=usage.is_estimated,
+        usage_is_estimated=result.usage.is_estimated,
     )
-    return record, answer
+    return record, result
 
 
 def milliseconds_since(started: float) -> int:

@@ -20,6 +20,7 @@ from config.foundation import async_database, encryption
 from config.foundation.errors import DependencyUnavailable, DomainError
 from jobs.callpath import content
 from jobs.callpath import idempotency as idempotency_keys
+from jobs.callpath.delivery import Delivery, listen_for_cancellations
 from jobs.callpath.fallback import Outcome, milliseconds_since, try_in_order
 from jobs.callpath.messages import CallMessage, Reply
 from jobs.callpath.replies import ReplySender
@@ -43,33 +44,24 @@ RECORD_TRIES = 30
 RECORD_PAUSE_S = 1.0
 
 
-class _Delivery:
-    """Where a call's answer goes: to the web process that waits for it, if one does."""
-
-    def __init__(self, message: CallMessage, replies: ReplySender) -> None:
-        self.deltas = 0
-        self._message = message
-        self._replies = replies
-
-    def end(self, reply: Reply) -> None:
-        """The last that is sent. What has been streamed is not repeated."""
-        if self._message.reply_to is not None:
-            last = replace(reply, content=None, tool_calls=None) if self.deltas else reply
-            self._replies.send(self._message.reply_to, last)
-
-
 class Runner:
     """Runs the calls of one worker process, all on one event loop."""
 
     def __init__(self) -> None:
         self.worker_id = uuid.uuid4()
         self._replies = ReplySender()
-        self._heartbeat = asyncio.create_task(self._beat())
+        #: The streams that run, by their call's id.
+        self._streams: dict[UUID, Delivery] = {}
+        self._background = [
+            asyncio.create_task(self._beat()),
+            asyncio.create_task(listen_for_cancellations(self._streams)),
+        ]
 
     async def close(self) -> None:
         """Say good-bye: replies out, heartbeat gone, so that nobody waits for it to grow old."""
-        self._heartbeat.cancel()
-        await asyncio.gather(self._heartbeat, return_exceptions=True)
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
         await self._replies.close()
         await chat.close()
         try:
@@ -87,13 +79,17 @@ class Runner:
             logger.info("call %s was not to be claimed", call_id)
             return
         started = time.monotonic()
-        delivery = _Delivery(message, self._replies)
+        delivery = Delivery(message, self._replies)
+        if message.streams:
+            self._streams[call_id] = delivery
         try:
             message = await _with_request(message)
             outcome = await self._ask_models(message, claimed, started, delivery)
         except Exception:
             logger.exception("call %s stumbled over a bug", call_id)
             outcome = Outcome(attempts=[], cause=Failure.INTERNAL)
+        finally:
+            self._streams.pop(call_id, None)
         reply = replace(_reply(call_id, outcome, milliseconds_since(started)), deltas=delivery.deltas)
         await self._record(message, outcome, reply, keep_s=claimed[0]["keep_content_s"])
         if message.ends_job is not None:
@@ -103,14 +99,12 @@ class Runner:
         delivery.end(reply)
 
     async def _ask_models(
-        self, message: CallMessage, claimed: list[async_database.Row], started: float, delivery: "_Delivery"
+        self, message: CallMessage, claimed: list[async_database.Row], started: float, delivery: Delivery
     ) -> Outcome:
         request = ChatRequest(messages=message.messages or [], parameters=message.parameters or {})
-        return await try_in_order(
-            targets(claimed),
-            partial(_ask, request),
-            deadline=started + min(claimed[0]["remaining_s"], settings.CALL_DEADLINE_S),
-        )
+        deadline = started + min(claimed[0]["remaining_s"], settings.CALL_DEADLINE_S)
+        send = partial(_stream, request, delivery, deadline) if message.streams else partial(_ask, request)
+        return await try_in_order(targets(claimed), send, deadline=deadline)
 
     async def _end_job(self, job_id: UUID) -> dict[str, Any]:
         """What became of the job; where it is still in progress, the sweeper will have to end it."""
@@ -176,6 +170,13 @@ async def start() -> Runner:
 
 async def _ask(request: ChatRequest, target: Target, timeout_s: float) -> ChatAnswer:
     return await chat.ask(target, request, timeout_s=timeout_s)
+
+
+async def _stream(
+    request: ChatRequest, delivery: Delivery, deadline: float, target: Target, timeout_s: float
+) -> ChatAnswer:
+    deadline_s = deadline - time.monotonic()
+    return await chat.stream(target, request, delivery.next_stream(), timeout_s=timeout_s, deadline_s=deadline_s)
 
 
 def targets(rows: list[async_database.Row]) -> list[Target]:
