@@ -248,6 +248,10 @@ ATTEMPT_TIMEOUT_S = env.float("ATTEMPT_TIMEOUT_S", default=50.0)
 #: A worker whose heartbeat is older than this is taken for dead, and its calls for interrupted.
 WORKER_HEARTBEAT_S = env.float("WORKER_HEARTBEAT_S", default=2.0)
 WORKER_LOST_AFTER_S = env.float("WORKER_LOST_AFTER_S", default=10.0)
+#: A folder that says where processes shall die (config.foundation.failpoints). For tests of crashes only.
+FAILPOINTS = env.str("FAILPOINTS", default="")
+if FAILPOINTS and not DEBUG:
+    raise ImproperlyConfigured("FAILPOINTS kills processes: it is for tests, and needs DJANGO_DEBUG=1")
 #: How long an Idempotency-Key is remembered.
 IDEMPOTENCY_TTL_S = env.int("IDEMPOTENCY_TTL_S", default=48 * 3600)
 #: Hosts and networks on private or loopback addresses that a model's `api_base` may name in strict mode.

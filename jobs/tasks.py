@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery import shared_task
 
+from config.foundation.failpoints import failpoint
 from jobs.callpath import stored
 from jobs.services import calls, jobs
 
@@ -21,7 +22,9 @@ async def run_call(runner: "Runner", **call: Any) -> None:
 def sweep_calls() -> None:
     """End calls whose worker died or whose deadline has passed, hand over again what no worker has taken."""
     calls.sweep_lost_calls()
+    failpoint("sweeper.calls_swept")
     jobs.end_jobs_with_their_calls()
+    failpoint("sweeper.jobs_ended")
     stored.hand_over_waiting_calls()
 
 
@@ -34,4 +37,5 @@ def erase_contents() -> None:
 @shared_task(name="jobs.sweep_jobs")
 def sweep_jobs() -> None:
     """Fail jobs past their time-to-live and release their holds."""
+    failpoint("sweeper.expiring")
     jobs.expire_jobs()

@@ -10,6 +10,7 @@ from rest_framework.response import Response
 
 from config.foundation.api.paging import read_page
 from config.foundation.errors import InvalidInput
+from config.foundation.failpoints import failpoint
 from config.foundation.limits import check_client_id
 from jobs.api import presenters
 from jobs.api.call_bodies import response
@@ -70,6 +71,7 @@ class JobCreateView(ApiView):
         team = tenants.team_for(principal, fields.pop("team_id"), scope="jobs")
         key_id: UUID | None = principal.key_id if principal.kind == "team" else None
         opened = jobs.open_job(team=team, virtual_key_id=key_id, **fields)
+        failpoint("web.job_created")
         return Response(NewJobOut(opened).data)
 
 
@@ -93,6 +95,7 @@ class JobCompleteView(ApiView):
             actor=principal.idempotency_scope,
             **data.validated_data,
         )
+        failpoint("web.job_completed")
         return Response(presenters.completion_body(completion))
 
 

@@ -12,6 +12,7 @@ from django.db import IntegrityError, connection, transaction
 
 from config.foundation import async_database
 from config.foundation.errors import DomainError
+from config.foundation.failpoints import failpoint
 from jobs.callpath import content
 from jobs.callpath.statements import ADMIT_CALL, ADMIT_STORED_CALL
 from jobs.errors import CallNotFound, JobAlreadyEnded, JobNotFound, NotRetryable, TooManyCalls
@@ -79,6 +80,7 @@ def open_job_and_admit(*, team: TeamRef, job: NewJob, request: CallRequest) -> t
             row = dict(zip(names, cursor.fetchone(), strict=True))
     except IntegrityError as error:
         raise _translated(error.__cause__, team=team, request=request) from error
+    failpoint("web.job_opened_for_call")
     return opened.job_id, _admitted(row, team=team, request=request)
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from redis.exceptions import RedisError
 
+from config.foundation.failpoints import failpoint
 from jobs.callpath.connections import connect
 from jobs.callpath.messages import CallMessage, Delta, Reply
 from jobs.callpath.publisher import CANCELLED_CHANNEL
@@ -54,6 +55,7 @@ class Delivery:
     def _pass_on(self, piece: ChatDelta) -> None:
         if self._message.reply_to is None:
             raise RuntimeError("a call that streams has somebody who waits")
+        failpoint("worker.piece_received")
         delta = Delta(self._message.call_id, self.deltas, piece.content, piece.tool_calls)
         self.deltas += 1
         self._replies.send(self._message.reply_to, delta)

@@ -17,6 +17,7 @@ from django.conf import settings
 
 from config.foundation import async_database
 from config.foundation.errors import DependencyUnavailable, DomainError
+from config.foundation.failpoints import failpoint
 from jobs.callpath import idempotency
 from jobs.callpath.admission import CallRequest, NewJob, admit, open_job_and_admit
 from jobs.callpath.messages import CallMessage, Delta, Reply
@@ -176,11 +177,13 @@ class Stream:
 
     def _checked(self, message: Delta | Reply) -> Delta | Reply:
         if isinstance(message, Delta):
+            failpoint("web.piece_received")
             if message.number != self._deltas:
                 raise AnswerLost
             self._deltas += 1
             return message
         self._has_ended = True
+        failpoint("web.reply_received")
         if message.deltas != self._deltas:
             raise AnswerLost
         return message
@@ -188,6 +191,7 @@ class Stream:
 
 async def _claim_and_dispatch(order: Order, key: idempotency.CallKey) -> Dispatched:
     stored = await idempotency.claim(key, request_hash=order.request_hash)
+    failpoint("web.key_claimed")
     if stored is not None:
         reply = Reply.decode(stored)
         return Dispatched(call_id=reply.call_id, job_id=None, order=order, replay=reply)
@@ -206,10 +210,14 @@ async def _claim_and_dispatch(order: Order, key: idempotency.CallKey) -> Dispatc
 
 async def _dispatch(order: Order) -> Dispatched:
     """Admit the call and hand it to a worker; the hub then has a mailbox for it, unless it is stored."""
+    failpoint("web.call_received")
     dispatched = await _admit(order)
+    failpoint("web.call_admitted")
     if order.form is Form.STORED:
         try:
+            failpoint("web.stored_call_admitted")
             await _lines().publisher.publish(CallMessage(dispatched.call_id))
+            failpoint("web.stored_call_dispatched")
         except DependencyUnavailable:
             # It is written down with all that it needs: the sweeper hands it over when the broker is back.
             logger.warning("call %s waits for the broker", dispatched.call_id)
@@ -219,6 +227,7 @@ async def _dispatch(order: Order) -> Dispatched:
     lines.hub.open(dispatched.call_id, hand_over_again=publish)
     try:
         await publish()
+        failpoint("web.call_dispatched")
     except BaseException as error:
         if isinstance(error, DependencyUnavailable) and not await _withdraw(dispatched):
             # The message did get through: a worker has claimed the call, so its reply will come.

@@ -18,6 +18,7 @@ from django.db import DatabaseError
 
 from config.foundation import async_database, encryption
 from config.foundation.errors import DependencyUnavailable, DomainError
+from config.foundation.failpoints import failpoint
 from jobs.callpath import content
 from jobs.callpath import idempotency as idempotency_keys
 from jobs.callpath.delivery import Delivery, listen_for_cancellations
@@ -74,10 +75,12 @@ class Runner:
         """Run one call (a CallMessage) to its end. A call that is not to be had (any more) is left alone."""
         message = CallMessage.decode(call)
         call_id = message.call_id
+        failpoint("worker.received")
         claimed = await async_database.fetch_all(CLAIM_CALL, {"call_id": call_id, "worker_id": self.worker_id})
         if not claimed:
             logger.info("call %s was not to be claimed", call_id)
             return
+        failpoint("worker.claimed")
         started = time.monotonic()
         delivery = Delivery(message, self._replies)
         if message.streams:
@@ -90,13 +93,18 @@ class Runner:
             outcome = Outcome(attempts=[], cause=Failure.INTERNAL)
         finally:
             self._streams.pop(call_id, None)
+        failpoint("worker.answered")
         reply = replace(_reply(call_id, outcome, milliseconds_since(started)), deltas=delivery.deltas)
         await self._record(message, outcome, reply, keep_s=claimed[0]["keep_content_s"])
+        failpoint("worker.recorded")
         if message.ends_job is not None:
             reply = replace(reply, job=await self._end_job(message.ends_job))
+            failpoint("worker.job_ended")
         if message.key is not None:
             await self._keep(message.key, reply)
+            failpoint("worker.key_settled")
         delivery.end(reply)
+        failpoint("worker.replied")
 
     async def _ask_models(
         self, message: CallMessage, claimed: list[async_database.Row], started: float, delivery: Delivery
@@ -169,12 +177,14 @@ async def start() -> Runner:
 
 
 async def _ask(request: ChatRequest, target: Target, timeout_s: float) -> ChatAnswer:
+    failpoint("worker.asking")
     return await chat.ask(target, request, timeout_s=timeout_s)
 
 
 async def _stream(
     request: ChatRequest, delivery: Delivery, deadline: float, target: Target, timeout_s: float
 ) -> ChatAnswer:
+    failpoint("worker.asking_for_stream")
     deadline_s = deadline - time.monotonic()
     return await chat.stream(target, request, delivery.next_stream(), timeout_s=timeout_s, deadline_s=deadline_s)
 
@@ -201,6 +211,7 @@ async def _with_request(message: CallMessage) -> CallMessage:
     if row is None or row["request"] is None:
         raise RuntimeError(f"call {message.call_id} has no request")
     messages, parameters = content.decrypt_request(row["request"])
+    failpoint("worker.request_read")
     return replace(message, messages=messages, parameters=parameters, ends_job=row["ends_job"])
 
 

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from billing import ledger
 from config.foundation.errors import InvalidInput
+from config.foundation.failpoints import failpoint
 from config.foundation.limits import MAX_METADATA_BYTES, is_metadata_too_large
 from jobs.errors import CallInProgress, JobAlreadyEnded
 from jobs.models import Call, Job
@@ -77,6 +78,7 @@ def open_job(
             (created_at,) = cursor.fetchone()
     except IntegrityError as error:
         raise ledger.translated(error, team_pk=team.pk, required=1) from error
+    failpoint("job.opened")
     return OpenedJob(job_id=job_id, status=Job.Status.PENDING, created_at=created_at)
 
 
@@ -122,6 +124,7 @@ def end_job(
     with connection.cursor() as cursor:
         cursor.execute(_END_JOB, parameters)
         ended = cursor.fetchone()
+    failpoint("job.ending")
     if ended is None:
         return _already_ended(job_id=job_id, team_pk=team_pk, status=status)
     job_type, ended_at, merged_metadata = ended
@@ -138,6 +141,7 @@ def end_job(
         hold = ledger.release_hold(job_id=job_id)
     if hold is None:
         raise RuntimeError(f"job {job_id} was open, but its hold had ended")
+    failpoint("job.settled")
     return result.settled(hold)
 
 
