@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from celery import shared_task
 
 from config.foundation.failpoints import failpoint
-from jobs.callpath import stored
+from jobs.callpath import idempotency, stored
 from jobs.services import calls, jobs
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def sweep_calls() -> None:
     """End calls whose worker died or whose deadline has passed, hand over again what no worker has taken."""
     calls.sweep_lost_calls()
     failpoint("sweeper.calls_swept")
+    idempotency.give_back_abandoned()
     jobs.end_jobs_with_their_calls()
     failpoint("sweeper.jobs_ended")
     stored.hand_over_waiting_calls()

@@ -112,9 +112,9 @@ def _order(
             purpose=fields["purpose"],
             retry_of=fields.get("retry_of"),
             is_stored=form is Form.STORED,
+            key=CallKey(principal.idempotency_scope, key) if key is not None else None,
         ),
         form=form,
-        key=CallKey(principal.idempotency_scope, key) if key is not None else None,
         request_hash=hash_request("POST", request.path, payload) if key is not None else b"",
     )
 

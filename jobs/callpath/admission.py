@@ -10,10 +10,12 @@ import psycopg
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 
-from config.foundation import async_database
+from config.foundation import async_database, encryption
 from config.foundation.errors import DomainError
 from config.foundation.failpoints import failpoint
 from jobs.callpath import content
+from jobs.callpath.idempotency import CallKey
+from jobs.callpath.messages import Reply
 from jobs.callpath.statements import ADMIT_CALL, ADMIT_STORED_CALL
 from jobs.errors import CallNotFound, JobAlreadyEnded, JobNotFound, NotRetryable, TooManyCalls
 from jobs.services.jobs import open_job
@@ -32,6 +34,9 @@ class CallRequest:
     retry_of: UUID | None = None
     #: It is asynchronous: whoever asked does not wait, so the request is kept until a worker has ended it.
     is_stored: bool = False
+    #: With a key, the call is made once at most.
+    key: CallKey | None = None
+    call_id: UUID = field(default_factory=uuid.uuid4)
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ def open_job_and_admit(*, team: TeamRef, job: NewJob, request: CallRequest) -> t
 def _statement(*, team: TeamRef, job_id: UUID, request: CallRequest) -> tuple[str, dict[str, Any]]:
     deadline_s = settings.ASYNC_CALL_DEADLINE_S if request.is_stored else settings.CALL_DEADLINE_S
     parameters = {
-        "call_id": uuid.uuid4(),
+        "call_id": request.call_id,
         "job_id": job_id,
         "team_pk": team.pk,
         "model_group": request.model_group,
@@ -98,8 +103,14 @@ def _statement(*, team: TeamRef, job_id: UUID, request: CallRequest) -> tuple[st
     }
     if not request.is_stored:
         return ADMIT_CALL, parameters
-    parameters["content"] = content.encrypt_request(request.messages, request.parameters)
-    return ADMIT_STORED_CALL, parameters
+    reply = Reply(request.call_id, state="queued", job={"job_id": str(job_id)})
+    return ADMIT_STORED_CALL, {
+        **parameters,
+        "content": content.encrypt_request(request.messages, request.parameters),
+        "key_scope": request.key.scope if request.key else None,
+        "key": request.key.key if request.key else None,
+        "key_reply": encryption.encrypt(reply.encode()) if request.key else None,
+    }
 
 
 def _max_in_flight(team: TeamRef) -> int:

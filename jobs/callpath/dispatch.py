@@ -7,7 +7,7 @@ records the outcome, so a client that leaves, or a web process that dies, loses 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from typing import Any, Self, TypeVar
@@ -20,6 +20,7 @@ from config.foundation.errors import DependencyUnavailable, DomainError
 from config.foundation.failpoints import failpoint
 from jobs.callpath import idempotency
 from jobs.callpath.admission import CallRequest, NewJob, admit, open_job_and_admit
+from jobs.callpath.jobs_of_calls import job_of_call
 from jobs.callpath.messages import CallMessage, Delta, Reply
 from jobs.callpath.publisher import CANCELLED_CHANNEL, Publisher
 from jobs.callpath.replies import ReplyHub
@@ -49,14 +50,13 @@ class Form(StrEnum):
 class Order:
     """A call to be made: whose, in which job (an open one's id, or a new one), and in which form.
 
-    With a `key`, it is made once at most: `request_hash` tells whether the same is asked again.
+    `request_hash` tells whether the same is asked again under the same Idempotency-Key.
     """
 
     team: TeamRef
     job: UUID | NewJob
     request: CallRequest
     form: Form
-    key: idempotency.CallKey | None = None
     request_hash: bytes = b""
 
 
@@ -109,7 +109,9 @@ async def dispatch(order: Order) -> Dispatched:
     """
     if _lines().hub.queued_calls >= settings.MAX_QUEUED_CALLS:
         raise Overloaded
-    return await _in_any_case(_dispatch(order) if order.key is None else _claim_and_dispatch(order, order.key))
+    return await _in_any_case(
+        _dispatch(order) if order.request.key is None else _claim_and_dispatch(order, order.request.key)
+    )
 
 
 async def answer(dispatched: Dispatched) -> Reply:
@@ -170,9 +172,9 @@ class Stream:
             raise AnswerLost from None
         except LLMCallFailed:
             self._has_ended = True
-            if self._dispatched.order.key is not None:
+            if (key := self._dispatched.order.request.key) is not None:
                 # A worker gives it back; but not one that has died.
-                await idempotency.give_back(self._dispatched.order.key)
+                await idempotency.give_back(key)
             raise
 
     def _checked(self, message: Delta | Reply) -> Delta | Reply:
@@ -190,22 +192,18 @@ class Stream:
 
 
 async def _claim_and_dispatch(order: Order, key: idempotency.CallKey) -> Dispatched:
-    stored = await idempotency.claim(key, request_hash=order.request_hash)
+    stored = await idempotency.claim(key, request_hash=order.request_hash, call_id=order.request.call_id)
     failpoint("web.key_claimed")
     if stored is not None:
         reply = Reply.decode(stored)
+        if isinstance(order.job, NewJob) and reply.job is None:
+            reply = replace(reply, job=await async_database.in_thread(partial(job_of_call, reply.call_id)))
         return Dispatched(call_id=reply.call_id, job_id=None, order=order, replay=reply)
     try:
-        dispatched = await _dispatch(order)
+        return await _dispatch(order)
     except DomainError:
         await idempotency.give_back(key)
         raise
-    if order.form is Form.STORED:
-        # Nobody waits, so this is the answer to be replayed. The others' are stored by their worker.
-        await idempotency.store(
-            key, Reply(dispatched.call_id, state="queued", job={"job_id": str(dispatched.job_id)}).encode()
-        )
-    return dispatched
 
 
 async def _dispatch(order: Order) -> Dispatched:
@@ -264,7 +262,7 @@ def _message(dispatched: Dispatched, *, reply_to: str) -> CallMessage:
         reply_to=reply_to,
         streams=order.form is Form.STREAM,
         ends_job=dispatched.job_id if isinstance(order.job, NewJob) else None,
-        key=order.key,
+        key=order.request.key,
     )
 
 

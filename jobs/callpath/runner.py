@@ -20,18 +20,18 @@ from config.foundation import async_database, encryption
 from config.foundation.errors import DependencyUnavailable, DomainError
 from config.foundation.failpoints import failpoint
 from jobs.callpath import content
-from jobs.callpath import idempotency as idempotency_keys
 from jobs.callpath.delivery import Delivery, listen_for_cancellations
 from jobs.callpath.fallback import Outcome, milliseconds_since, try_in_order
+from jobs.callpath.idempotency import CallKey
+from jobs.callpath.jobs_of_calls import job_part
 from jobs.callpath.messages import CallMessage, Reply
 from jobs.callpath.replies import ReplySender
 from jobs.callpath.statements import (
     CLAIM_CALL,
     HEARTBEAT,
     LEAVE,
-    RECORD_OUTCOME,
-    RECORD_OUTCOME_AND_CONTENT,
     STORED_REQUEST,
+    record_outcome,
 )
 from jobs.errors import Failure, failure_text
 from jobs.services.jobs import end_with_call
@@ -100,9 +100,6 @@ class Runner:
         if message.ends_job is not None:
             reply = replace(reply, job=await self._end_job(message.ends_job))
             failpoint("worker.job_ended")
-        if message.key is not None:
-            await self._keep(message.key, reply)
-            failpoint("worker.key_settled")
         delivery.end(reply)
         failpoint("worker.replied")
 
@@ -121,34 +118,20 @@ class Runner:
         except (DomainError, DatabaseError) as error:
             logger.warning("job %s did not end with its call: %s", job_id, error)
             return {"job_id": str(job_id), "status": "in_progress"}
-        return {
-            "job_id": str(job_id),
-            "status": completion.status,
-            "total_cost_usd": format(completion.total_cost_usd, "f"),
-            "credit_applied": completion.credit_applied,
-            "credits_remaining": completion.credits_remaining,
-        }
-
-    async def _keep(self, key: idempotency_keys.CallKey, reply: Reply) -> None:
-        """Store an answer under its Idempotency-Key, or give the key back."""
-        try:
-            if reply.state == "succeeded":
-                await idempotency_keys.store(key, reply.encode())
-            else:
-                await idempotency_keys.give_back(key)
-        except DependencyUnavailable:
-            # The outcome is on record; only a replay of the answer is lost.
-            logger.warning("the reply of call %s could not be stored for replay", reply.call_id)
+        return job_part(completion)
 
     async def _record(self, message: CallMessage, outcome: Outcome, reply: Reply, *, keep_s: int | None) -> None:
         """Write the outcome down, however long the database is away: what was spent must not be forgotten.
 
-        With it what was asked and answered, where the team wants it kept (`keep_s`) or somebody will fetch it.
+        With it what was asked and answered, where the team wants it kept (`keep_s`) or somebody will fetch it, and
+        the answer under its Idempotency-Key.
         """
-        statement, parameters = RECORD_OUTCOME, outcome_parameters(outcome, reply)
-        if keep_s is not None or message.is_stored:
-            statement = RECORD_OUTCOME_AND_CONTENT
+        parameters = outcome_parameters(outcome, reply)
+        if has_content := keep_s is not None or message.is_stored:
             parameters |= _content_parameters(message, reply, keep_s=keep_s)
+        if message.key is not None:
+            parameters |= _key_parameters(message.key, reply)
+        statement = record_outcome(content=has_content, key=message.key is not None)
         for _ in range(RECORD_TRIES):
             try:
                 await async_database.fetch_one(statement, parameters)
@@ -226,6 +209,12 @@ def _content_parameters(message: CallMessage, reply: Reply, *, keep_s: int | Non
         "answer": encryption.encrypt(reply.encode()) if has_answer else None,
         "keep_s": max(keep_s or 0, settings.ASYNC_ANSWER_TTL_S if message.is_stored and has_answer else 0),
     }
+
+
+def _key_parameters(key: CallKey, reply: Reply) -> dict[str, Any]:
+    """Only a success is kept under its key."""
+    kept = encryption.encrypt(reply.encode()) if reply.state == "succeeded" else None
+    return {"key_scope": key.scope, "key": key.key, "key_reply": kept}
 
 
 def outcome_parameters(outcome: Outcome, reply: Reply) -> dict[str, Any]:

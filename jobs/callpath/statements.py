@@ -60,12 +60,17 @@ _ADMIT_CALL = """
 ADMIT_CALL = _ADMIT_CALL.replace("-- content", "")
 
 #: The same for an asynchronous call, whose request is kept until a worker has ended it.
+#: Where it has an Idempotency-Key, what is answered at once is stored under it.
 ADMIT_STORED_CALL = _ADMIT_CALL.replace(
     "-- content",
     """
     content AS (
         INSERT INTO jobs_callcontent (call_id, request, published_at)
         SELECT id, %(content)s, clock_timestamp() FROM admitted
+    ),
+    key AS (
+        UPDATE tenancy_idempotencyrecord SET reply = %(key_reply)s
+        FROM admitted WHERE scope = %(key_scope)s AND key = %(key)s
     ),
     """,
 )
@@ -128,7 +133,7 @@ _RECORD_OUTCOME = """
              latency_ms integer, prompt_tokens bigint, completion_tokens bigint, cost_usd numeric,
              usage_is_estimated boolean, started_at timestamptz)
     )
-    -- content
+    -- more
     UPDATE jobs_call c
     SET state = CASE WHEN c.state = 'running' THEN %(state)s ELSE c.state END,
         cause = CASE WHEN c.state = 'running' THEN %(cause)s ELSE c.cause END,
@@ -144,20 +149,37 @@ _RECORD_OUTCOME = """
     WHERE c.id = %(call_id)s
     RETURNING c.state
 """
-RECORD_OUTCOME = _RECORD_OUTCOME.replace("-- content", "")
-
-#: The same, and with it what was asked and answered, where that is kept (null where not) and for how long.
-RECORD_OUTCOME_AND_CONTENT = _RECORD_OUTCOME.replace(
-    "-- content",
-    """
+#: What was asked and answered, where that is kept (null where not) and for how long.
+_CONTENT = """
     , content AS (
         INSERT INTO jobs_callcontent (call_id, request, answer, erase_at)
         VALUES (%(call_id)s, %(content)s, %(answer)s, now() + make_interval(secs => %(keep_s)s))
         ON CONFLICT (call_id) DO UPDATE
         SET request = EXCLUDED.request, answer = EXCLUDED.answer, erase_at = EXCLUDED.erase_at
     )
-    """,
-)
+"""
+#: The answer under its Idempotency-Key, or the key given back where there is none; unless the sweeper was faster,
+#: because then the key may be somebody else's by now.
+_KEY = """
+    , claim AS (
+        SELECT r.id FROM tenancy_idempotencyrecord r JOIN jobs_call c ON c.id = r.claimed_for
+        WHERE r.scope = %(key_scope)s AND r.key = %(key)s AND c.id = %(call_id)s AND c.state = 'running'
+    ),
+    kept AS (
+        UPDATE tenancy_idempotencyrecord r SET reply = %(key_reply)s
+        FROM claim WHERE r.id = claim.id AND %(key_reply)s::bytea IS NOT NULL
+    ),
+    given_back AS (
+        DELETE FROM tenancy_idempotencyrecord r
+        USING claim WHERE r.id = claim.id AND %(key_reply)s::bytea IS NULL
+    )
+"""
+
+
+def record_outcome(*, content: bool, key: bool) -> str:
+    """Record the outcome: with the parameters of `content`, and of the Idempotency-Key, where it has them."""
+    return _RECORD_OUTCOME.replace("-- more", (_CONTENT if content else "") + (_KEY if key else ""))
+
 
 #: What has become of these calls, but for those that run: the look that covers a lost message, either way.
 CALLS_THAT_DO_NOT_RUN = """

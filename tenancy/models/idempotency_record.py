@@ -15,9 +15,19 @@ class IdempotencyRecord(models.Model):
     key = models.CharField(max_length=255)
     request_hash = models.BinaryField(max_length=32)
     reply = models.BinaryField(null=True)
+    #: The LLM call that the key was claimed for, before it was admitted. Where a process died between, or the call's
+    #: worker did, the sweeper finds by it that nobody will ever store a reply.
+    claimed_for = models.UUIDField(null=True)
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
 
     class Meta:
+        indexes = [
+            models.Index(
+                fields=["created_at"],
+                name="calls_keys_in_flight",
+                condition=models.Q(reply=None, claimed_for__isnull=False),
+            )
+        ]
         constraints = [models.UniqueConstraint(fields=["scope", "key"], name="idempotency_key_is_unique_per_caller")]
 
     def __str__(self) -> str:
