@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from jobs.errors import Failure
-from jobs.models import Attempt, Call, CallContent, CallWorker, Job
+from jobs.models import Attempt, Call, CallContent, CallProcess, Job
 from jobs.queries.jobs import with_cost, with_hold
 from modelgroups.gateway.errors import Cause
 from tenancy.admin import ReadOnlyAdmin, ReadOnlyInline, in_a_row, link
@@ -137,7 +137,7 @@ class CallAdmin(ReadOnlyAdmin):
     list_filter = ("state", CauseFilter, "is_late", "created_at")
     list_select_related = ("team",)
     search_fields = ("team__team_id__exact", "model_group__exact", "purpose")
-    uuid_fields = ("id", "job_id", "worker_id")
+    uuid_fields = ("id", "job_id", "process_id")
     date_hierarchy = "created_at"
     ordering = ("-created_at", "-id")
     fields = (
@@ -157,7 +157,7 @@ class CallAdmin(ReadOnlyAdmin):
         "cost_usd",
         "latency_ms",
         "finish_reason",
-        "worker_id",
+        "process_id",
         "created_at",
         "started_at",
         "ended_at",
@@ -243,9 +243,9 @@ class AttemptAdmin(ReadOnlyAdmin):
         return link("jobs_call_change", attempt.call_id, pk=attempt.call_id)
 
 
-@admin.register(CallWorker)
-class CallWorkerAdmin(ReadOnlyAdmin):
-    """The worker processes that run calls."""
+@admin.register(CallProcess)
+class CallProcessAdmin(ReadOnlyAdmin):
+    """The web and worker processes that answer for calls."""
 
     list_display = ("name", "id", "is_alive", "started_at", "heartbeat_at")
     search_fields = ("name",)
@@ -255,11 +255,11 @@ class CallWorkerAdmin(ReadOnlyAdmin):
     readonly_fields = fields
 
     @admin.display(boolean=True, ordering="heartbeat_at")
-    def is_alive(self, worker: CallWorker) -> bool:
+    def is_alive(self, process: CallProcess) -> bool:
         """Whether its heartbeat is fresh."""
-        return worker.heartbeat_at > timezone.now() - timedelta(seconds=settings.WORKER_LOST_AFTER_S)
+        return process.heartbeat_at > timezone.now() - timedelta(seconds=settings.WORKER_LOST_AFTER_S)
 
     @admin.display(description="Calls")
-    def its_calls(self, worker: CallWorker) -> SafeString:
+    def its_calls(self, process: CallProcess) -> SafeString:
         """What it runs or ran."""
-        return link("jobs_call_changelist", "Calls", worker_id__exact=worker.pk)
+        return link("jobs_call_changelist", "Calls", process_id__exact=process.pk)

@@ -37,6 +37,8 @@ class CallRequest:
     #: With a key, the call is made once at most.
     key: CallKey | None = None
     call_id: UUID = field(default_factory=uuid.uuid4)
+    #: The web process that waits for it, and hands it over again where it was lost. None where nobody waits.
+    process_id: UUID | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ def _statement(*, team: TeamRef, job_id: UUID, request: CallRequest) -> tuple[st
         "model_group": request.model_group,
         "purpose": request.purpose,
         "retry_of": request.retry_of,
+        "process_id": request.process_id,
         "deadline": timedelta(seconds=deadline_s),
         "max_in_flight": _max_in_flight(team),
     }

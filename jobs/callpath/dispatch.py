@@ -22,6 +22,7 @@ from jobs.callpath import idempotency
 from jobs.callpath.admission import CallRequest, NewJob, admit, open_job_and_admit
 from jobs.callpath.jobs_of_calls import job_of_call
 from jobs.callpath.messages import CallMessage, Delta, Reply
+from jobs.callpath.presence import Presence
 from jobs.callpath.publisher import CANCELLED_CHANNEL, Publisher
 from jobs.callpath.replies import ReplyHub
 from jobs.callpath.statements import CANCEL_QUEUED_CALL, WITHDRAW_CALL
@@ -76,8 +77,10 @@ class _Lines:
     def __init__(self) -> None:
         self.hub = ReplyHub()
         self.publisher = Publisher()
+        self.presence = Presence("web")
 
     async def close(self) -> None:
+        await self.presence.leave()
         await self.hub.close()
         await self.publisher.close()
 
@@ -236,10 +239,11 @@ async def _dispatch(order: Order) -> Dispatched:
 
 
 async def _admit(order: Order) -> Dispatched:
+    request = replace(order.request, process_id=None if order.form is Form.STORED else _lines().presence.id)
     if isinstance(order.job, UUID):
-        call_id = await admit(team=order.team, job_id=order.job, request=order.request)
+        call_id = await admit(team=order.team, job_id=order.job, request=request)
         return Dispatched(call_id=call_id, job_id=order.job, order=order)
-    opening = partial(open_job_and_admit, team=order.team, job=order.job, request=order.request)
+    opening = partial(open_job_and_admit, team=order.team, job=order.job, request=request)
     job_id, call_id = await async_database.in_thread(opening)
     return Dispatched(call_id=call_id, job_id=job_id, order=order)
 

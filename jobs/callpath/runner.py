@@ -3,10 +3,7 @@
 import asyncio
 import json
 import logging
-import os
-import socket
 import time
-import uuid
 from dataclasses import asdict, replace
 from decimal import Decimal
 from functools import partial
@@ -25,11 +22,10 @@ from jobs.callpath.fallback import Outcome, milliseconds_since, try_in_order
 from jobs.callpath.idempotency import CallKey
 from jobs.callpath.jobs_of_calls import job_part
 from jobs.callpath.messages import CallMessage, Reply
+from jobs.callpath.presence import Presence
 from jobs.callpath.replies import ReplySender
 from jobs.callpath.statements import (
     CLAIM_CALL,
-    HEARTBEAT,
-    LEAVE,
     STORED_REQUEST,
     record_outcome,
 )
@@ -49,26 +45,19 @@ class Runner:
     """Runs the calls of one worker process, all on one event loop."""
 
     def __init__(self) -> None:
-        self.worker_id = uuid.uuid4()
+        self._presence = Presence("worker")
         self._replies = ReplySender()
         #: The streams that run, by their call's id.
         self._streams: dict[UUID, Delivery] = {}
-        self._background = [
-            asyncio.create_task(self._beat()),
-            asyncio.create_task(listen_for_cancellations(self._streams)),
-        ]
+        self._listening = asyncio.create_task(listen_for_cancellations(self._streams))
 
     async def close(self) -> None:
-        """Say good-bye: replies out, heartbeat gone, so that nobody waits for it to grow old."""
-        for task in self._background:
-            task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        """Send the replies, and say good-bye."""
+        self._listening.cancel()
+        await asyncio.gather(self._listening, return_exceptions=True)
         await self._replies.close()
         await chat.close()
-        try:
-            await async_database.fetch_all(LEAVE, {"worker_id": self.worker_id})
-        except DependencyUnavailable:
-            logger.warning("the database was away when this worker left")
+        await self._presence.leave()
         await async_database.close()
 
     async def run(self, **call: Any) -> None:
@@ -76,7 +65,7 @@ class Runner:
         message = CallMessage.decode(call)
         call_id = message.call_id
         failpoint("worker.received")
-        claimed = await async_database.fetch_all(CLAIM_CALL, {"call_id": call_id, "worker_id": self.worker_id})
+        claimed = await async_database.fetch_all(CLAIM_CALL, {"call_id": call_id, "process_id": self._presence.id})
         if not claimed:
             logger.info("call %s was not to be claimed", call_id)
             return
@@ -140,17 +129,6 @@ class Runner:
                 logger.warning("the outcome of call %s waits for the database", message.call_id)
                 await asyncio.sleep(RECORD_PAUSE_S)
         logger.error("the outcome of call %s is lost: %s", message.call_id, outcome.attempts)
-
-    async def _beat(self) -> None:
-        name = f"{socket.gethostname()}:{os.getpid()}"
-        while True:
-            try:
-                await async_database.fetch_all(HEARTBEAT, {"worker_id": self.worker_id, "name": name})
-            except DependencyUnavailable:
-                logger.warning("no heartbeat: the database is away")
-            except Exception:
-                logger.exception("no heartbeat")
-            await asyncio.sleep(settings.WORKER_HEARTBEAT_S)
 
 
 async def start() -> Runner:

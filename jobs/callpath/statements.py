@@ -30,10 +30,10 @@ _ADMIT_CALL = """
     ),
     admitted AS (
         INSERT INTO jobs_call
-            (id, job_id, team_id, group_id, model_group, purpose, retry_of_id, state, cause, error, is_late,
+            (id, job_id, team_id, group_id, model_group, purpose, retry_of_id, process_id, state, cause, error, is_late,
              prompt_tokens, completion_tokens, cost_usd, finish_reason, created_at, deadline_at)
         SELECT %(call_id)s, job.id, %(team_pk)s, usable_group.id, %(model_group)s, %(purpose)s, %(retry_of)s,
-             'queued', '', '', false, 0, 0, 0, '', clock_timestamp(), clock_timestamp() + %(deadline)s
+             %(process_id)s, 'queued', '', '', false, 0, 0, 0, '', clock_timestamp(), clock_timestamp() + %(deadline)s
         FROM job, usable_group, in_flight
         WHERE job.status IN ('pending', 'in_progress')
             AND in_flight.calls < %(max_in_flight)s
@@ -92,7 +92,7 @@ WITHDRAW_CALL = """
 #: twice), or it was withdrawn or swept. A group without models gives one row with nulls.
 CLAIM_CALL = """
     WITH claimed AS (
-        UPDATE jobs_call SET state = 'running', worker_id = %(worker_id)s, started_at = clock_timestamp()
+        UPDATE jobs_call SET state = 'running', process_id = %(process_id)s, started_at = clock_timestamp()
         WHERE id = %(call_id)s AND state = 'queued' AND deadline_at > clock_timestamp()
         RETURNING group_id, team_id, EXTRACT(EPOCH FROM deadline_at - clock_timestamp())::float8 AS remaining_s
     )
@@ -190,8 +190,8 @@ CALLS_THAT_DO_NOT_RUN = """
 QUEUED_CALLS = "SELECT count(*) AS calls FROM jobs_call WHERE state = 'queued'"
 
 HEARTBEAT = """
-    INSERT INTO jobs_callworker (id, name, started_at, heartbeat_at) VALUES (%(worker_id)s, %(name)s, now(), now())
+    INSERT INTO jobs_callprocess (id, name, started_at, heartbeat_at) VALUES (%(process_id)s, %(name)s, now(), now())
     ON CONFLICT (id) DO UPDATE SET heartbeat_at = now()
 """
 
-LEAVE = "DELETE FROM jobs_callworker WHERE id = %(worker_id)s"
+LEAVE = "DELETE FROM jobs_callprocess WHERE id = %(process_id)s"

@@ -3,7 +3,7 @@
 from jobs.models.attempt import Attempt
 from jobs.models.call import Call
 from jobs.models.call_content import CallContent
-from jobs.models.call_worker import CallWorker
+from jobs.models.call_process import CallProcess
 from jobs.models.job import Job
 
-__all__ = ["Attempt", "Call", "CallContent", "CallWorker", "Job"]
+__all__ = ["Attempt", "Call", "CallContent", "CallProcess", "Job"]

@@ -59,8 +59,9 @@ class Call(models.Model):
     deadline_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
-    #: The CallWorker that runs it. No foreign key: worker rows come and go.
-    worker_id = models.UUIDField(null=True, blank=True, editable=False)
+    #: The CallProcess that answers for it: web while it is queued, then the worker that runs it. An asynchronous call
+    #: needs none while it is queued. No foreign key: the rows come and go.
+    process_id = models.UUIDField(null=True, blank=True, editable=False)
 
     class Meta:
         ordering = ["created_at", "id"]

@@ -10,21 +10,26 @@ from jobs.errors import Failure, failure_text
 
 logger = logging.getLogger(__name__)
 
-#: A running call is lost when its worker's heartbeat has stopped; any call when its deadline has long passed.
+#: A call is lost when the process that answers for it has stopped beating: the web process while it is queued, because
+#: nobody else would hand it over again, then the worker. And any call when its deadline has long passed. A process that
+#: has just started, or whose PostgreSQL has, gets the time to beat.
 #: The job's row is read under a share lock, so that `is_late` and the job's end agree on who came first.
 _SWEEP = """
     WITH lost AS (
         SELECT c.id, c.job_id,
             CASE
+                WHEN c.process_id IS NOT NULL AND p.id IS NULL THEN %(interrupted)s
                 WHEN c.state = 'queued' THEN %(not_started)s
-                WHEN w.id IS NULL THEN %(interrupted)s
                 ELSE %(deadline)s
             END AS cause
         FROM jobs_call c
-        LEFT JOIN jobs_callworker w
-            ON w.id = c.worker_id AND w.heartbeat_at > now() - make_interval(secs => %(lost_after_s)s)
-        WHERE (c.state = 'running' AND w.id IS NULL)
-            OR (c.state IN ('queued', 'running') AND c.deadline_at < now() - make_interval(secs => %(grace_s)s))
+        LEFT JOIN jobs_callprocess p
+            ON p.id = c.process_id AND p.heartbeat_at > now() - make_interval(secs => %(lost_after_s)s)
+        WHERE c.state IN ('queued', 'running')
+            AND ((c.process_id IS NOT NULL AND p.id IS NULL
+                  AND GREATEST(c.created_at, pg_postmaster_start_time())
+                      < now() - make_interval(secs => %(lost_after_s)s))
+                 OR c.deadline_at < now() - make_interval(secs => %(grace_s)s))
         LIMIT %(batch)s
         FOR NO KEY UPDATE OF c SKIP LOCKED
     ),
@@ -78,7 +83,7 @@ def sweep_lost_calls(*, batch: int = 1000) -> int:
     with connection.cursor() as cursor:
         cursor.execute(_SWEEP, parameters)
         swept = cursor.fetchall()
-        cursor.execute("DELETE FROM jobs_callworker WHERE heartbeat_at < now() - interval '1 day'")
+        cursor.execute("DELETE FROM jobs_callprocess WHERE heartbeat_at < now() - interval '1 day'")
     for call_id, cause in swept:
         logger.warning("call %s was lost: %s", call_id, cause)
     return len(swept)

@@ -12,7 +12,7 @@ from django.db import models
 from django.utils import timezone
 
 from billing.models import CreditAccount, CreditHold, LedgerEntry
-from jobs.models import Attempt, Call, CallContent, CallWorker, Job
+from jobs.models import Attempt, Call, CallContent, CallProcess, Job
 from jobs.services.jobs import end_job, open_job
 from modelgroups.models import GroupAssignment, GroupModel, ModelGroup
 from modelgroups.services.groups import ModelSpec
@@ -44,7 +44,7 @@ def make_call(job: Job, *, attempts: int = 2) -> Call:
         started_at=now,
         ended_at=now,
         deadline_at=now,
-        worker_id=uuid.uuid4(),
+        process_id=uuid.uuid4(),
     )
     for sequence in range(1, attempts + 1):
         Attempt.objects.create(
@@ -80,7 +80,7 @@ def make_world(name: str) -> None:
         make_call(job, attempts=1)
     create_operator_key(name=name, scopes=["all"])
     now = timezone.now()
-    CallWorker.objects.create(id=uuid.uuid4(), name=name, started_at=now, heartbeat_at=now - timedelta(hours=1))
+    CallProcess.objects.create(id=uuid.uuid4(), name=name, started_at=now, heartbeat_at=now - timedelta(hours=1))
     for call in Call.objects.filter(content=None):
         CallContent.objects.create(call=call, request=b"secret prompt", answer=b"secret answer", erase_at=now)
     IdempotencyRecord.objects.create(scope="open", key=name, request_hash=b"hash-of-a-request", reply=b"secret reply")
@@ -100,7 +100,7 @@ def superuser(db: None) -> AdminClient:
 def test_every_model_is_registered() -> None:
     assert [model for model in MODELS if not admin.site.is_registered(model)] == []
     assert {CreditAccount, CreditHold, LedgerEntry, Attempt, Call, Job, VirtualKey} <= set(READ_ONLY)
-    assert {OperatorKey, GroupModel, GroupAssignment, CallWorker, IdempotencyRecord} <= set(READ_ONLY)
+    assert {OperatorKey, GroupModel, GroupAssignment, CallProcess, IdempotencyRecord} <= set(READ_ONLY)
 
 
 def test_the_index_names_the_product(superuser: AdminClient) -> None:

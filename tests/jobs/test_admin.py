@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
-from jobs.models import Attempt, Call, CallWorker, Job
+from jobs.models import Attempt, Call, CallProcess, Job
 from jobs.services.jobs import end_job, open_job
 from tenancy.queries.principals import TeamRef
 from tests.support.admin import AdminClient
@@ -91,7 +91,7 @@ def test_a_users_id_may_be_a_uuid(tenant: Tenant, superuser: AdminClient) -> Non
 
 def test_a_silent_worker_is_shown_as_dead(superuser: AdminClient) -> None:
     now = timezone.now()
-    alive = CallWorker.objects.create(id=uuid.uuid4(), name="w1", started_at=now, heartbeat_at=now)
-    assert 'alt="True"' in superuser.html("jobs_callworker_change", alive.pk)
-    CallWorker.objects.update(heartbeat_at=now - timedelta(minutes=1))
-    assert 'alt="False"' in superuser.html("jobs_callworker_change", alive.pk)
+    alive = CallProcess.objects.create(id=uuid.uuid4(), name="w1", started_at=now, heartbeat_at=now)
+    assert 'alt="True"' in superuser.html("jobs_callprocess_change", alive.pk)
+    CallProcess.objects.update(heartbeat_at=now - timedelta(minutes=1))
+    assert 'alt="False"' in superuser.html("jobs_callprocess_change", alive.pk)

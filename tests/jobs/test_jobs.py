@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from billing.models import CreditAccount, CreditHold, LedgerEntry
-from jobs.models import Call, CallWorker, Job
+from jobs.models import Call, CallProcess, Job
 from jobs.services.calls import sweep_lost_calls
 from jobs.services.jobs import expire_jobs
 from tests.support.api import Tenant, make_tenant
@@ -39,6 +39,12 @@ def add_call(job: str, state: str, **fields: Any) -> Call:
     return Call.objects.create(
         job_id=job, team=Job.objects.get(pk=job).team, model_group="G", **{**deadline, **ended, **fields}
     )
+
+
+@pytest.fixture
+def hasty(settings: Any) -> None:
+    """Processes are lost soon: no longer than PostgreSQL itself has been running, whose restart is an excuse."""
+    settings.WORKER_LOST_AFTER_S = 2
 
 
 def complete(tenant: Tenant, job: str, status: str = "completed", **fields: Any) -> Any:
@@ -226,18 +232,21 @@ def test_a_job_past_its_time_is_failed_and_its_credit_given_back(tenant: Tenant)
         ("running", 0, True, "deadline"),
         ("queued", None, True, "not_started"),
         ("running", 0, False, None),
-        ("queued", None, False, None),
+        ("queued", 20, False, "interrupted"),
+        ("queued", 0, False, None),
     ],
 )
 def test_a_call_that_nobody_runs_is_failed(
-    tenant: Tenant, state: str, heartbeat_age_s: int | None, overdue: bool, cause: str | None
+    tenant: Tenant, hasty: None, state: str, heartbeat_age_s: int | None, overdue: bool, cause: str | None
 ) -> None:
-    job, worker = open_job(tenant), uuid.uuid4()
+    job, process = open_job(tenant), uuid.uuid4()
     if heartbeat_age_s is not None:
         beat = timezone.now() - timedelta(seconds=heartbeat_age_s)
-        CallWorker.objects.create(id=worker, name="w", started_at=beat, heartbeat_at=beat)
+        CallProcess.objects.create(id=process, name="w", started_at=beat, heartbeat_at=beat)
     deadline = timezone.now() + timedelta(seconds=-60 if overdue else 60)
-    call = add_call(job, state, worker_id=worker if state == "running" else None, deadline_at=deadline)
+    answers_for_it = None if (state, heartbeat_age_s) == ("queued", None) else process
+    call = add_call(job, state, process_id=answers_for_it, deadline_at=deadline)
+    Call.objects.update(created_at=timezone.now() - timedelta(minutes=1))
 
     assert sweep_lost_calls() == (cause is not None)
 
@@ -248,9 +257,18 @@ def test_a_call_that_nobody_runs_is_failed(
     assert call.is_late is False
 
 
-def test_a_call_swept_after_its_jobs_end_is_late(tenant: Tenant) -> None:
+def test_a_call_that_has_just_been_made_is_not_lost(tenant: Tenant, hasty: None) -> None:
+    call = add_call(open_job(tenant), "queued", process_id=uuid.uuid4())
+
+    assert sweep_lost_calls() == 0
+    call.refresh_from_db()
+    assert call.state == "queued"
+
+
+def test_a_call_swept_after_its_jobs_end_is_late(tenant: Tenant, hasty: None) -> None:
     job = open_job(tenant)
-    call = add_call(job, "running")
+    call = add_call(job, "running", process_id=uuid.uuid4())
+    Call.objects.update(created_at=timezone.now() - timedelta(minutes=1))
     before = complete(tenant, job, "failed").content
 
     sweep_lost_calls()

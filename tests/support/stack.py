@@ -182,7 +182,9 @@ class Stack:
         child = self.children[name]
         readiness: dict[str, Callable[[], bool]] = {
             "redis": self._redis_answers,
-            "worker": lambda: bool(self.query("SELECT 1 FROM jobs_callworker WHERE started_at >= %s", since)),
+            "worker": lambda: bool(
+                self.query("SELECT 1 FROM jobs_callprocess WHERE name LIKE 'worker%%' AND started_at >= %s", since)
+            ),
             "maintenance": lambda: " ready." in child.log.read_text(),
             "beat": lambda: "beat: Starting" in child.log.read_text(),
         }

@@ -1,10 +1,10 @@
-"""A process that runs calls. Its heartbeat tells whether what it was doing is still being done."""
+"""A process that answers for calls. Its heartbeat tells whether what it was doing is still being done."""
 
 from django.db import models
 
 
-class CallWorker(models.Model):
-    """One row per start of a worker process. One heartbeat per worker costs less than a lease per call."""
+class CallProcess(models.Model):
+    """One row per start of a web or worker process. One heartbeat per process costs less than a lease per call."""
 
     id = models.UUIDField(primary_key=True)
     name = models.CharField(max_length=255)
