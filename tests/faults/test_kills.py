@@ -1,0 +1,67 @@
+"""Each named point of create → call → complete, in web, worker and sweeper, as the last thing a process did.
+
+CI kills at each point once; FAULT_ROUNDS=4 makes more than a hundred deaths of it.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.customers import Customer
+from tests.faults.rules import broken
+from tests.faults.scene import HASTY, AtWork
+from tests.support.live import MakeStack
+from tests.support.stack import ROOT, Stack, eventually
+
+APPS = ("billing", "config", "jobs", "modelgroups", "tenancy")
+POINTS = sorted(
+    {
+        point
+        for app in APPS
+        for path in (ROOT / app).rglob("*.py")
+        for point in re.findall(r'\bfailpoint\("([\w.]+)"\)', path.read_text())
+        if path.name != "failpoints.py"
+    }
+)
+ROUNDS = int(os.environ.get("FAULT_ROUNDS", "1"))
+#: The sweepers come every 5 and every 30 s.
+REACHED_WITHIN_S = 45
+#: From a death to the end of the last call that it tore down: heartbeat, sweep, and a worker's start.
+RECOVERED_WITHIN_S = 20
+
+
+@pytest.fixture(scope="module")
+def doomed(make_stack: MakeStack, failpoints: Path) -> Iterator[Stack]:
+    with make_stack("web", "worker", "maintenance", "beat", FAILPOINTS=str(failpoints), **HASTY) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def customers(doomed: Stack, at_work: AtWork) -> Iterator[list[Customer]]:
+    with at_work(doomed) as working:
+        yield working
+
+
+def test_there_are_points_at_every_step() -> None:
+    assert len(POINTS) >= 25
+    assert {point.partition(".")[0] for point in POINTS} == {"job", "sweeper", "web", "worker"}
+
+
+@pytest.mark.parametrize("point", POINTS * ROUNDS)
+def test_a_death_leaves_books_and_calls_in_order(
+    doomed: Stack, customers: list[Customer], failpoints: Path, point: str
+) -> None:
+    armed = failpoints / point
+    armed.touch()
+    log = doomed.log(point.partition(".")[0].replace("sweeper", "maintenance").replace("job", "web"))
+    eventually(lambda: not armed.exists(), f"somebody dies at {point}", within_s=REACHED_WITHIN_S, log=log)
+
+    [now] = doomed.query("SELECT clock_timestamp() AS now")
+    open_calls = "SELECT id, state FROM jobs_call WHERE created_at < %s AND state IN ('queued', 'running')"
+    what = "the calls of that moment have ended"
+    eventually(lambda: not doomed.query(open_calls, now["now"]), what, within_s=RECOVERED_WITHIN_S, log=log)
+    assert broken(doomed) == {}
+    assert [problem for customer in customers for problem in customer.problems] == []
