@@ -138,19 +138,19 @@ class Cluster:
             raise CannotStart(f"initdb failed:\n{tail(self.log)}")
         unfinished.rename(self.data)
 
-    def start(self) -> tuple[subprocess.Popen[bytes], int]:
-        """A server as our child, in the foreground, and its port.
+    def start(self, *, port: int | None = None) -> tuple[subprocess.Popen[bytes], int]:
+        """A server as our child, in the foreground, and its port: this one, or any that is free.
 
         Several attempts: a port may be lost in a race, and a killed server's children need a moment to see.
         """
         self.log.write_text("")
         for attempt in range(ATTEMPTS):
             time.sleep(0.5 * attempt)
-            port = free_port()
-            options = [f"--{name}={value}" for name, value in self._settings(port).items()]
+            chosen = port or free_port()
+            options = [f"--{name}={value}" for name, value in self._settings(chosen).items()]
             process = self._spawn("postgres", ["-D", str(self.data), *options], stop_signal=signal.SIGINT)
             if wait_until(partial(self._is_ready, process.pid), process):
-                return process, port
+                return process, chosen
             stop(process, signal.SIGINT, signal.SIGQUIT)
         raise CannotStart(f"PostgreSQL did not start:\n{tail(self.log)}")
 

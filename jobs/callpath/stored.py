@@ -6,22 +6,25 @@ from django.db import connection
 from jobs.callpath.messages import CallMessage
 from jobs.callpath.publisher import QUEUE, RUN_CALL_TASK
 
-#: Handed over so long ago that the broker may have lost it. A message that comes twice does no harm, because a worker
-#: claims its call first; but a queue that is merely long must not grow by it.
+#: Handed over so long ago that the broker, or a worker that died with it, may have lost it. A message that comes twice
+#: does no harm, because a worker claims its call first; but a queue that is merely long must not grow much by it, so it
+#: is soon done once, and rarely after that.
 _WAITING = """
     UPDATE jobs_callcontent content SET published_at = now()
     FROM jobs_call c
     WHERE c.id = content.call_id AND c.state = 'queued'
-        AND content.published_at < now() - make_interval(secs => %(after_s)s)
+        AND content.published_at < now() - make_interval(
+            secs => CASE WHEN content.published_at < c.created_at + interval '1 s' THEN %(once_s)s ELSE %(again_s)s END)
     RETURNING c.id
 """
-HAND_OVER_AGAIN_AFTER_S = 15
+HAND_OVER_ONCE_MORE_AFTER_S = 4
+HAND_OVER_AGAIN_AFTER_S = 30
 
 
 def hand_over_waiting_calls() -> int:
     """Hand over again what no worker has taken; returns how many."""
     with connection.cursor() as cursor:
-        cursor.execute(_WAITING, {"after_s": HAND_OVER_AGAIN_AFTER_S})
+        cursor.execute(_WAITING, {"once_s": HAND_OVER_ONCE_MORE_AFTER_S, "again_s": HAND_OVER_AGAIN_AFTER_S})
         waiting = [call_id for (call_id,) in cursor.fetchall()]
     for call_id in waiting:
         current_app.send_task(
