@@ -245,6 +245,13 @@ TEAM_CALLS_IN_FLIGHT = env.int("TEAM_CALLS_IN_FLIGHT", default=2000)
 MAX_QUEUED_CALLS = env.int("MAX_QUEUED_CALLS", default=5000)
 #: The longest that one model is waited for, unless its config has a `timeout` of its own.
 ATTEMPT_TIMEOUT_S = env.float("ATTEMPT_TIMEOUT_S", default=50.0)
+#: How often the models of a group are asked once more when none of them answered. With a pause, so it is for the few
+#: calls whose fallbacks are all down at once.
+CALL_RETRIES = env.int("CALL_RETRIES", default=1)
+#: A model that has failed so often in a row is asked last for so long; one that says how long, for that long at most.
+COOL_DOWN_AFTER_FAILURES = env.int("COOL_DOWN_AFTER_FAILURES", default=3)
+COOL_DOWN_S = env.float("COOL_DOWN_S", default=10.0)
+MAX_COOL_DOWN_S = env.float("MAX_COOL_DOWN_S", default=60.0)
 #: A worker whose heartbeat is older than this is taken for dead, and its calls for interrupted.
 WORKER_HEARTBEAT_S = env.float("WORKER_HEARTBEAT_S", default=2.0)
 WORKER_LOST_AFTER_S = env.float("WORKER_LOST_AFTER_S", default=10.0)

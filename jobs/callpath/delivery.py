@@ -1,25 +1,12 @@
 """The worker's side of an answer's way to the web process that waits for it."""
 
-import asyncio
-import contextlib
-import logging
-from collections.abc import Mapping
 from dataclasses import replace
-from uuid import UUID
-
-from redis.exceptions import RedisError
 
 from config.foundation.failpoints import failpoint
-from jobs.callpath.connections import connect
 from jobs.callpath.messages import CallMessage, Delta, Reply
-from jobs.callpath.publisher import CANCELLED_CHANNEL
 from jobs.callpath.replies import ReplySender
 from modelgroups.gateway.streams import ChatStream
 from modelgroups.gateway.types import ChatDelta
-
-logger = logging.getLogger(__name__)
-
-RECONNECT_PAUSE_S = 0.2
 
 
 class Delivery:
@@ -59,23 +46,3 @@ class Delivery:
         delta = Delta(self._message.call_id, self.deltas, piece.content, piece.tool_calls)
         self.deltas += 1
         self._replies.send(self._message.reply_to, delta)
-
-
-async def listen_for_cancellations(streams: Mapping[UUID, Delivery]) -> None:
-    """Abandon streams whose clients have gone, for ever. What is said while Redis is away is missed."""
-    while True:
-        try:
-            async with connect() as redis, redis.pubsub() as channel:
-                await channel.subscribe(CANCELLED_CHANNEL)
-                async for message in channel.listen():
-                    if message["type"] == "message":
-                        _cancel(streams, message["data"])
-        except RedisError as error:
-            logger.warning("cannot listen for cancelled streams: %s", error)
-        await asyncio.sleep(RECONNECT_PAUSE_S)
-
-
-def _cancel(streams: Mapping[UUID, Delivery], call_id: bytes) -> None:
-    # Whatever else might be said there is not for us.
-    with contextlib.suppress(ValueError, KeyError):
-        streams[UUID(call_id.decode())].abandon()

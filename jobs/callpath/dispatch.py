@@ -20,10 +20,11 @@ from config.foundation.errors import DependencyUnavailable, DomainError
 from config.foundation.failpoints import failpoint
 from jobs.callpath import idempotency
 from jobs.callpath.admission import CallRequest, NewJob, admit, open_job_and_admit
+from jobs.callpath.bulletins import CANCELLED
 from jobs.callpath.jobs_of_calls import job_of_call
 from jobs.callpath.messages import CallMessage, Delta, Reply
 from jobs.callpath.presence import Presence
-from jobs.callpath.publisher import CANCELLED_CHANNEL, Publisher
+from jobs.callpath.publisher import Publisher
 from jobs.callpath.replies import ReplyHub
 from jobs.callpath.statements import CANCEL_QUEUED_CALL, WITHDRAW_CALL
 from jobs.errors import AnswerLost, LLMCallFailed, Overloaded, call_failed, failure_text
@@ -275,7 +276,7 @@ async def _cancel(call_id: UUID) -> None:
     ended = {"call_id": call_id, "cause": Cause.CLIENT_GONE, "error": failure_text(Cause.CLIENT_GONE)}
     try:
         if await async_database.fetch_one(CANCEL_QUEUED_CALL, ended) is None:
-            await _lines().publisher.announce(CANCELLED_CHANNEL, str(call_id))
+            await _lines().publisher.announce(CANCELLED, str(call_id))
     except DependencyUnavailable:
         logger.warning("call %s could not be cancelled", call_id)
 

@@ -18,8 +18,6 @@ from jobs.callpath.messages import CallMessage
 
 QUEUE = "calls"
 RUN_CALL_TASK = "jobs.run_call"
-#: Where workers listen for the ids of streams whose client has gone.
-CANCELLED_CHANNEL = "calls:cancelled"
 PUSH_TIMEOUT_S = 5.0
 
 

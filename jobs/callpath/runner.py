@@ -1,6 +1,7 @@
 """The worker's side of a call: claim it, try the group's models in order, record the outcome, reply."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -17,8 +18,10 @@ from config.foundation import async_database, encryption
 from config.foundation.errors import DependencyUnavailable, DomainError
 from config.foundation.failpoints import failpoint
 from jobs.callpath import content
-from jobs.callpath.delivery import Delivery, listen_for_cancellations
-from jobs.callpath.fallback import Outcome, milliseconds_since, try_in_order
+from jobs.callpath.bulletins import CANCELLED, COOLING, Bulletins
+from jobs.callpath.cooldown import CoolDowns
+from jobs.callpath.delivery import Delivery
+from jobs.callpath.fallback import Fallback, Outcome, milliseconds_since
 from jobs.callpath.idempotency import CallKey
 from jobs.callpath.jobs_of_calls import job_part
 from jobs.callpath.messages import CallMessage, Reply
@@ -49,12 +52,12 @@ class Runner:
         self._replies = ReplySender()
         #: The streams that run, by their call's id.
         self._streams: dict[UUID, Delivery] = {}
-        self._listening = asyncio.create_task(listen_for_cancellations(self._streams))
+        self._cool_downs = CoolDowns(lambda text: self._bulletins.say(COOLING, text))
+        self._bulletins = Bulletins({CANCELLED: self._abandon, COOLING: self._cool_downs.hear})
 
     async def close(self) -> None:
         """Send the replies, and say good-bye."""
-        self._listening.cancel()
-        await asyncio.gather(self._listening, return_exceptions=True)
+        await self._bulletins.close()
         await self._replies.close()
         await chat.close()
         await self._presence.leave()
@@ -98,7 +101,12 @@ class Runner:
         request = ChatRequest(messages=message.messages or [], parameters=message.parameters or {})
         deadline = started + min(claimed[0]["remaining_s"], settings.CALL_DEADLINE_S)
         send = partial(_stream, request, delivery, deadline) if message.streams else partial(_ask, request)
-        return await try_in_order(targets(claimed), send, deadline=deadline)
+        return await Fallback(send, self._cool_downs, deadline=deadline).run(targets(claimed))
+
+    def _abandon(self, call_id: bytes) -> None:
+        """The client of a stream has gone; most often it is another worker's."""
+        with contextlib.suppress(ValueError, KeyError):
+            self._streams[UUID(call_id.decode())].abandon()
 
     async def _end_job(self, job_id: UUID) -> dict[str, Any]:
         """What became of the job; where it is still in progress, the sweeper will have to end it."""

@@ -64,8 +64,9 @@ def cause_of_status(status: int) -> Cause:
 class AttemptFailed(Exception):
     """One model did not answer usably.
 
-    `http_status` and `error_class` are for operators. `usage` is what the provider said it charged all the same.
-    Where a piece of the answer is with the client already, no other model `can_fall_back`.
+    `http_status` and `error_class` are for operators. `usage` is what the provider said it charged all the same, and
+    `retry_after_s` when it may be asked again. Where a piece of the answer is with the client already, no other model
+    `can_fall_back`.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class AttemptFailed(Exception):
         http_status: int | None = None,
         usage: Usage | None = None,
         can_fall_back: bool = True,
+        retry_after_s: float | None = None,
     ) -> None:
         super().__init__(TEXTS[cause])
         self.cause = cause
@@ -83,3 +85,4 @@ class AttemptFailed(Exception):
         self.http_status = http_status
         self.usage = usage or Usage()
         self.can_fall_back = can_fall_back
+        self.retry_after_s = retry_after_s

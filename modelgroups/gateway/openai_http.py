@@ -19,6 +19,7 @@ import aiohttp
 from modelgroups.gateway.errors import AttemptFailed, Cause, cause_of_status
 from modelgroups.gateway.parameters import SAMPLING, litellm_name
 from modelgroups.gateway.prices import cost_usd, has_flat_price, has_known_price
+from modelgroups.gateway.retry_after import retry_after_s
 from modelgroups.gateway.sse import EventReader
 from modelgroups.gateway.streams import END, in_one_piece
 from modelgroups.gateway.types import ChatAnswer, ChatRequest, Target, Usage, short_text, token_count
@@ -60,12 +61,12 @@ async def chat(target: Target, request: ChatRequest, *, timeout_s: float) -> Cha
     """Ask one model once. Raises AttemptFailed; no other exception means a bug of ours."""
     try:
         async with asyncio.timeout(timeout_s), _post(target, request) as reply:
-            status, body = reply.status, await _read_body(reply)
+            body = await _read_body(reply)
     except TimeoutError as error:
         raise AttemptFailed(Cause.TIMEOUT, error_class="Timeout") from error
     except aiohttp.ClientError as error:
         raise AttemptFailed(Cause.UNREACHABLE, error_class=type(error).__name__) from error
-    return _read(_usable(status, body), target)
+    return _read(_usable(reply, body), target)
 
 
 async def stream(target: Target, request: ChatRequest) -> AsyncGenerator[list[Mapping[str, Any]], None]:
@@ -76,7 +77,7 @@ async def stream(target: Target, request: ChatRequest) -> AsyncGenerator[list[Ma
     try:
         async with _post(target, request, stream=True, stream_options={"include_usage": True}) as reply:
             if reply.status != 200 or reply.content_type != "text/event-stream":
-                yield [in_one_piece(_usable(reply.status, await _read_body(reply))), END]
+                yield [in_one_piece(_usable(reply, await _read_body(reply))), END]
                 return
             reader, size = EventReader(), 0
             async for received in reply.content.iter_any():
@@ -99,10 +100,16 @@ def _chunks(events: Iterator[bytes]) -> list[Mapping[str, Any]]:
     return [chunk for chunk in chunks if chunk is not None]
 
 
-def _usable(status: int, body: bytes) -> Mapping[str, Any]:
+def _usable(reply: aiohttp.ClientResponse, body: bytes) -> Mapping[str, Any]:
     """The answer's JSON. Raises AttemptFailed."""
+    status = reply.status
     if status != 200:
-        raise AttemptFailed(_cause(status, body), error_class="APIStatusError", http_status=status)
+        raise AttemptFailed(
+            _cause(status, body),
+            error_class="APIStatusError",
+            http_status=status,
+            retry_after_s=retry_after_s(reply.headers),
+        )
     answer = _parsed(body)
     if answer is None:
         raise AttemptFailed(Cause.MALFORMED_ANSWER, error_class="NotJSON", http_status=status)

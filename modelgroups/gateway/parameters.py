@@ -94,6 +94,7 @@ ALLOWED: Mapping[str, Callable[[Any], str | None]] = {
     "api_version": _text,
     "mock_response": _text,
     "timeout": _number(0.1, 600),
+    "weight": _number(0.001, 1000),
     "input_cost_per_token": _number(0, 1),
     "output_cost_per_token": _number(0, 1),
     "extra_headers": _headers,

@@ -20,6 +20,7 @@ import litellm
 
 from modelgroups.gateway.errors import AttemptFailed, Cause, cause_of_status
 from modelgroups.gateway.parameters import SAMPLING, litellm_name, own_price
+from modelgroups.gateway.retry_after import retry_after_s
 from modelgroups.gateway.types import ChatAnswer, ChatRequest, Target, Usage, short_text, token_count
 
 logger = logging.getLogger(__name__)
@@ -117,6 +118,11 @@ async def warm_up() -> None:
     )
 
 
+def count_tokens(text: str) -> int:
+    """By OpenAI's tokenizer: 40 ms of CPU per megabyte."""
+    return int(litellm.token_counter(model="gpt-4o", text=text))
+
+
 def _translate(error: Exception) -> AttemptFailed:
     status = getattr(error, "status_code", None)
     status = status if isinstance(status, int) else None
@@ -127,7 +133,17 @@ def _translate(error: Exception) -> AttemptFailed:
     if cause is None:
         # LiteLLM raises plain Python errors where it stumbles over an answer's shape.
         cause = Cause.MALFORMED_ANSWER if status is None else cause_of_status(status)
-    return AttemptFailed(cause, error_class=type(error).__name__, http_status=status)
+    return AttemptFailed(
+        cause, error_class=type(error).__name__, http_status=status, retry_after_s=retry_after_s(_headers(error))
+    )
+
+
+def _headers(error: Exception) -> Mapping[str, str]:
+    """The provider's: LiteLLM keeps them beside the response that it makes up."""
+    headers = getattr(error, "litellm_response_headers", None) or getattr(
+        getattr(error, "response", None), "headers", {}
+    )
+    return headers if isinstance(headers, Mapping) else {}
 
 
 def _never_got_an_answer(error: BaseException) -> bool:

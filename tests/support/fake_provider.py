@@ -9,6 +9,8 @@ How it behaves is the first segment of the path before `/v1`; further segments o
     /held/some-test/v1                  answers once POST /_release/held/some-test has come
     /timeout/v1                         never answers
     /status-429/v1                      any error status, in OpenAI's shape
+    /limited-7s/v1                      429 with "Retry-After: 7"
+    /recovers-2/some-test/v1            500 twice, then answers
     /content-policy/v1  /context-window/v1   the 400s that LiteLLM has classes for
     /echo/v1                            answers with the request's body, as JSON
     /tool-call/v1                       answers by calling the first tool of the request
@@ -29,7 +31,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.support import fake_streams
@@ -46,7 +48,19 @@ USAGE = {
     "total_tokens": PROMPT_TOKENS + COMPLETION_TOKENS,
 }
 #: How a behaviour's name begins that is not streamed, though it was asked for.
-NEVER_STREAMED = {"status", "content", "context", "garbage", "empty", "drop", "timeout", "held", "slow", "whole"}
+NEVER_STREAMED = {
+    "status",
+    "content",
+    "context",
+    "garbage",
+    "empty",
+    "drop",
+    "timeout",
+    "held",
+    "slow",
+    "whole",
+    "limited",
+}
 REASONS = {
     200: "OK",
     400: "Bad Request",
@@ -89,11 +103,13 @@ class Answer:
     body: bytes
     status: int = 200
     content_type: str = "application/json"
+    retry_after: str = ""
 
     def encode(self) -> bytes:
         head = (
             f"HTTP/1.1 {self.status} {REASONS.get(self.status, 'Status')}\r\n"
-            f"content-type: {self.content_type}\r\ncontent-length: {len(self.body)}\r\n\r\n"
+            + (f"retry-after: {self.retry_after}\r\n" if self.retry_after else "")
+            + f"content-type: {self.content_type}\r\ncontent-length: {len(self.body)}\r\n\r\n"
         )
         return head.encode() + self.body
 
@@ -202,6 +218,10 @@ class Provider:
             return await behaviours[kind]()
         if kind == "status":
             return error(int(argument), model)
+        if kind == "limited":
+            return replace(error(429, model), retry_after=argument.rstrip("s"))
+        if kind == "recovers" and self.counts[name] <= int(argument):
+            return error(500, model)
         return self.at_once(name.partition("/")[0], model)
 
     def at_once(self, behaviour: str, model: str) -> Answer:

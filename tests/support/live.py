@@ -71,6 +71,8 @@ class Tenants:
     def group(self, *behaviours: str, name: str | None = None, **config: Any) -> str:
         """A group of one model per behaviour of the provider, in that order. `config` goes into all of them."""
         name = name or f"Group-{uuid.uuid4().hex[:8]}"
+        # A key of its own: what fails in one test must not rest in another.
+        config = {"api_key": f"{UPSTREAM_KEY}-{uuid.uuid4().hex[:8]}", **config}
         models = [
             {"model_name": f"secret-model-{priority}", "priority": priority, "config": self.config(behaviour) | config}
             for priority, behaviour in enumerate(behaviours)

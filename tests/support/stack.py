@@ -32,7 +32,7 @@ from scripts.processes import free_port, spawn, stop, tail
 
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 60
-#: As the Procfile has them. Any further web process ("web-2") is the first one's command on another port.
+#: As the Procfile has them. Any further process ("web-2", "worker-2") is the first one's command; web on another port.
 COMMANDS: dict[str, str] = parse_procfile((ROOT / "Procfile").read_text()).processes
 
 T = TypeVar("T")
@@ -170,7 +170,7 @@ class Stack:
             )
         else:
             process = spawn(
-                ["/bin/sh", "-c", COMMANDS["web" if name.startswith("web") else name]],
+                ["/bin/sh", "-c", COMMANDS[name.partition("-")[0]]],
                 log=log,
                 stop_signal=signal.SIGTERM,
                 cwd=ROOT,
@@ -188,7 +188,7 @@ class Stack:
             "maintenance": lambda: " ready." in child.log.read_text(),
             "beat": lambda: "beat: Starting" in child.log.read_text(),
         }
-        is_ready = readiness.get(name, lambda: self._is_healthy(name))
+        is_ready = readiness.get(name.partition("-")[0], lambda: self._is_healthy(name))
 
         def look() -> bool:
             if child.process.poll() is not None:
