@@ -69,12 +69,14 @@ def test_there_are_no_signals(word: str) -> None:
 
 def test_money_turns_into_a_float_in_one_place_only() -> None:
     users = {str(path.relative_to(ROOT)) for path in OURS if "float(" in path.read_text()}
-    # The renderer prints money; the others turn timeouts and JSON's numbers into floats.
+    # The renderer prints money; the others turn times, weights and JSON's numbers into floats.
     assert users == {
         "config/foundation/api/renderers.py",
         "config/foundation/strict_json.py",
         "config/settings.py",
+        "jobs/callpath/cooldown.py",
         "jobs/callpath/fallback.py",
+        "modelgroups/gateway/retry_after.py",
     }
 
 
