@@ -15,7 +15,7 @@ PRODUCTION := env -u DJANGO_DEBUG AUTH_MODE=strict DJANGO_ALLOWED_HOSTS=jobs.exa
 # Without compiled bytecode every start costs three times as much.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test lint format lock shell clean ci install-local install-dev
+.PHONY: help run test lint format lock shell clean ci bench install-local install-dev
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -48,6 +48,9 @@ lock: install-dev ## Lock requirements*.in into requirements*.txt (UPGRADE=--upg
 shell: install-local ## Open Django's shell on what `make run` is serving
 	@test -f .local/server.env || { echo "Nothing is running: start 'make run' in another terminal."; exit 1; }
 	@set -a; . ./.local/server.env; exec $(SERVICE) shell
+
+bench: install-dev ## Measure it beside its peers, 15 minutes (ARGS="--quick --only ours": two)
+	@exec $(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## Stop what runs, and remove .venv, .local and caches
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m scripts.clean; else $(PYTHON) -m scripts.clean; fi

@@ -12,7 +12,7 @@ from config import errors
 from config.foundation.errors import DomainError
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("config", "tenancy", "modelgroups", "billing", "jobs", "scripts", "tests")
+FOLDERS = ("config", "tenancy", "modelgroups", "billing", "jobs", "scripts", "tests", "benchmarks")
 #: Generated, and the guide's own code.
 NOT_OURS = ("0001_initial", "clients/guide")
 FILES = [
@@ -21,7 +21,7 @@ FILES = [
     for path in (ROOT / folder).rglob("*.py")
     if not any(part in str(path) for part in NOT_OURS)
 ]
-OURS = [path for path in FILES if path.relative_to(ROOT).parts[0] not in ("tests", "scripts")]
+OURS = [path for path in FILES if path.relative_to(ROOT).parts[0] not in ("tests", "scripts", "benchmarks")]
 
 
 def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:

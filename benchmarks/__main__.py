@@ -1,0 +1,118 @@
+"""`make bench`: measure this service and its peers in one run, and write down what was found.
+
+make bench                                       all that is here, about 15 minutes
+make bench ARGS="--quick --only ours"            a first look, two minutes
+"""
+
+import argparse
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks import report
+from benchmarks.load import running_load
+from benchmarks.rounds import FULL, QUICK, Rounds
+from benchmarks.systems.base import Bench, Direct, NotHere, System
+from benchmarks.systems.ours import Ours
+from scripts.processes import claimed, free_port, spawn, stop
+from tests.support.stack import ROOT, clean_environment, eventually
+
+FOLDER = ROOT / ".local" / "benchmarks"
+RESULTS = ROOT / "benchmarks" / "results"
+OPEN_FILES = 16_384
+
+
+def say(text: str) -> None:
+    """A line of progress."""
+    print(text, flush=True)
+
+
+@contextmanager
+def running_provider(folder: Path) -> Iterator[tuple[int, "subprocess.Popen[bytes]"]]:
+    """The fake provider's port and process."""
+    port, log = free_port(), folder / "provider.log"
+    log.write_text("")
+    command = [sys.executable, "-m", "benchmarks.provider", "--port", str(port)]
+    process = spawn(command, log=log, stop_signal=signal.SIGTERM, cwd=ROOT, env=clean_environment())
+    try:
+        eventually(lambda: "listening" in log.read_text(), "the provider listens", within_s=15, log=log)
+        yield port, process
+    finally:
+        stop(process, signal.SIGTERM, patience_s=5)
+
+
+def candidates(bench: Bench, options: argparse.Namespace) -> list[System]:
+    """All that could be measured."""
+    return [Direct(bench), Ours(bench, webs=options.web, workers=options.workers)]
+
+
+def started(systems: list[System], behaviours: list[str]) -> list[System]:
+    """Those that are here."""
+    ready = []
+    for system in systems:
+        began = time.monotonic()
+        try:
+            system.start(behaviours)
+        except NotHere as reason:
+            say(f"- {system.name}: skipped, {reason}")
+            continue
+        say(f"- {system.name}: {system.title} ({system.processes or 'no process'}), {time.monotonic() - began:.0f} s")
+        ready.append(system)
+    return ready
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="make bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer cells, shorter windows")
+    parser.add_argument("--only", nargs="+", metavar="SYSTEM", help="these systems only (the provider always is)")
+    parser.add_argument("--rounds", type=int, help="how often all systems take their turns")
+    parser.add_argument("--cores", type=int, default=2, help="cores that everything shares (default 2)")
+    parser.add_argument("--web", type=int, default=1, help="our web processes (default 1)")
+    parser.add_argument("--workers", type=int, default=1, help="our worker processes (default 1)")
+    return parser.parse_args()
+
+
+def restrict(cores: int) -> int:
+    """Let us, and so all that we start, use so many cores only."""
+    ours = sorted(os.sched_getaffinity(0))[:cores]
+    os.sched_setaffinity(0, ours)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(OPEN_FILES, hard), hard))
+    return len(ours)
+
+
+def main() -> int:
+    options = parse()
+    scale = QUICK if options.quick else FULL
+    if options.rounds:
+        scale = replace(scale, rounds=options.rounds)
+    cores = restrict(options.cores)
+    with ExitStack() as exits:
+        folder = exits.enter_context(claimed(FOLDER))
+        port, provider = exits.enter_context(running_provider(folder))
+        load = exits.enter_context(running_load())
+        bench = Bench(folder, port, provider.pid, load, exits)
+        wanted = [
+            system
+            for system in candidates(bench, options)
+            if not options.only or system.name in {"direct", *options.only}
+        ]
+        systems = started(wanted, scale.behaviours)
+        began = report.now()
+        results = Rounds(bench, systems, scale, cores, say).carry_out()
+        found = report.Report(results, systems, scale, cores, began)
+        say(f"\n{report.write(RESULTS, found, is_quick=options.quick).relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

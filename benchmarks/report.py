@@ -1,0 +1,318 @@
+"""What was found, as Markdown for people and JSON for later comparisons."""
+
+import json
+import platform
+import statistics
+import subprocess
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks import procfs
+from benchmarks.measure import HARNESS, Sample, total
+from benchmarks.plot import bars
+from benchmarks.rounds import FIRST_TOKEN, Results, Scale
+from benchmarks.systems.base import System
+from tests.support.stack import ROOT
+
+OURS, DIRECT = "ours", "direct"
+#: Rounds that lost more than this of the machine to others are not worth much.
+LOUD_SHARE = 0.1
+#: Columns of tables that hold words.
+TEXTS = {"what it does per call", "its processes", "of which", "answered"}
+
+
+@dataclass(frozen=True)
+class Report:
+    """The results of one run, and medians over its rounds."""
+
+    results: Results
+    systems: Sequence[System]
+    scale: Scale
+    cores: int
+    began: datetime
+
+    def of(self, system: str, cell: str) -> list[Sample]:
+        return [sample for sample in self.results.samples if sample.system == system and sample.cell == cell]
+
+    def median(self, system: str, cell: str, what: Callable[[Sample], float]) -> float | None:
+        """Over the rounds; None where it was not measured."""
+        values = [what(sample) for sample in self.of(system, cell)]
+        return statistics.median(values) if values else None
+
+    def added(self, system: str, cell: str, what: Callable[[Sample], float]) -> float | None:
+        """What the system adds to the provider, round by round: the median of the differences."""
+        direct = {sample.round: what(sample) for sample in self.of(DIRECT, cell)}
+        differences = [
+            what(sample) - direct[sample.round] for sample in self.of(system, cell) if sample.round in direct
+        ]
+        return statistics.median(differences) if differences else None
+
+    @property
+    def names(self) -> list[str]:
+        return [system.name for system in self.systems if system.name != DIRECT]
+
+    @property
+    def peers(self) -> list[str]:
+        return [name for name in self.names if name != OURS]
+
+
+# --- Cells of tables ----------------------------------------------------------------------------------------
+
+
+def number(value: float | None) -> str:
+    """Three digits that mean something."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def ratio(ours: float | None, peer: float | None) -> str:
+    """Ours by the peer's."""
+    return f"{ours / peer:.2f}" if ours is not None and peer else "–"
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """The first column and texts to the left, figures to the right."""
+    head = list(head)
+    lefts = [number == 0 or name in TEXTS for number, name in enumerate(head)]
+    lines = [f"| {' | '.join(head)} |", f"| {' | '.join('---' if left else '---:' for left in lefts)} |"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+# --- Sections -----------------------------------------------------------------------------------------------
+
+
+def machine(report: Report) -> str:
+    """Where, when, and what of."""
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.strip()
+    systems = table(
+        ["system", "what it does per call", "its processes"],
+        ([system.name, system.title, system.processes or "none"] for system in report.systems),
+    )
+    shares = [sample.elsewhere_share for sample in report.results.samples]
+    loud = sum(share > LOUD_SHARE for share in shares)
+    lines = [
+        f"# Benchmark of {report.began:%Y-%m-%d %H:%M} UTC",
+        "",
+        f"Commit {commit or 'unknown'}; Python {platform.python_version()}, {platform.system()} {platform.release()};",
+        f"{procfs.processor()}, {procfs.memory_total_gb():.0f} GB.",
+        f"All processes, the provider, the clients and all databases included, share {report.cores} cores.",
+        f"{report.scale.rounds} rounds of {report.scale.window_s:g} s per cell, all systems taking turns at each cell;",
+        "figures are medians over the rounds.",
+        "While a system was measured, processes that were neither it nor the benchmark took",
+        f"{statistics.median(shares):.0%} of the machine (median; above {LOUD_SHARE:.0%} in {loud} of {len(shares)}",
+        "measurements). How to read this: [benchmarks/README.md](../README.md).",
+        "",
+        systems,
+    ]
+    return "\n".join(lines)
+
+
+def throughput(report: Report) -> str:
+    """Calls per second, and how many of a peer's ours are."""
+    cells = [cell.name for cell in (*report.scale.cells, *report.scale.crowds)]
+    systems = [*report.names, DIRECT]
+    rates = {
+        (system, cell): report.median(system, cell, lambda sample: sample.calls_per_s)
+        for system in systems
+        for cell in cells
+    }
+    head = ["provider × clients", *systems, *(f"ours / {peer}" for peer in report.peers)]
+    rows = (
+        [
+            cell,
+            *(number(rates[system, cell]) + _failed(report, system, cell) for system in systems),
+            *(ratio(rates.get((OURS, cell)), rates[peer, cell]) for peer in report.peers),
+        ]
+        for cell in cells
+    )
+    return f"## Calls per second\n\n{table(head, rows)}"
+
+
+def _failed(report: Report, system: str, cell: str) -> str:
+    failed = sum(sum(sample.errors.values()) for sample in report.of(system, cell))
+    return f" ({failed} failed)" if failed else ""
+
+
+def latency(report: Report) -> str:
+    """Added milliseconds: the system's quantile less the provider's own."""
+    parts = ["## Added latency, ms"]
+    quantiles: dict[str, Callable[[Sample], float]] = {
+        "p50": lambda sample: sample.p50_ms,
+        "p99": lambda sample: sample.p99_ms,
+    }
+    for name, what in quantiles.items():
+        cells = [cell.name for cell in (*report.scale.cells, *report.scale.crowds)]
+        added = {(system, cell): report.added(system, cell, what) for system in report.names for cell in cells}
+        head = [f"{name}, provider × clients", *report.names, *(f"ours / {peer}" for peer in report.peers)]
+        rows = (
+            [
+                cell,
+                *(number(added[system, cell]) for system in report.names),
+                *(ratio(added.get((OURS, cell)), added[peer, cell]) for peer in report.peers),
+            ]
+            for cell in cells
+        )
+        parts.append(table(head, rows))
+    return "\n\n".join(parts)
+
+
+def cpu(report: Report) -> str:
+    """By process."""
+    busiest = max((cell for cell in report.scale.cells if cell.behaviour == "latency-0"), key=lambda one: one.clients)
+    rows = []
+    for system in report.names:
+        samples = report.of(system, busiest.name)
+        processes = [name for name in (samples[0].cpu_ms_per_call if samples else {}) if name not in HARNESS]
+        by_process = {name: statistics.median(sample.cpu_ms_per_call[name] for sample in samples) for name in processes}
+        harness = statistics.median(sum(sample.cpu_ms_per_call[name] for name in HARNESS) for sample in samples)
+        statements = [one.statements_per_call for one in samples if one.statements_per_call is not None]
+        idle = report.results.idle[system]
+        memory = total(idle["memory"])
+        rows.append(
+            [
+                system,
+                number(sum(by_process.values())),
+                ", ".join(f"{name} {number(ms)}" for name, ms in by_process.items()),
+                number(harness),
+                number(statistics.median(statements) if statements else None),
+                number(sum(idle["cpu_ms_per_s"].values())),
+                number(memory.rss_mb),
+                number(memory.pss_mb),
+                str(memory.processes),
+            ]
+        )
+    head = [
+        "system",
+        "CPU ms per call",
+        "of which",
+        "benchmark's own",
+        "SQL per call",
+        "idle, CPU ms/s",
+        "RSS MB",
+        "PSS MB",
+    ]
+    return f"## What a call takes ({busiest.name})\n\n{table([*head, 'processes'], rows)}"
+
+
+def streams(report: Report) -> str:
+    """First token, and keeping pace."""
+    first, pace = FIRST_TOKEN.name, report.scale.pace.name
+    rows = []
+    for system in [*report.names, DIRECT]:
+        slowest = report.median(system, pace, lambda sample: sample.elapsed_s)
+        rows.append(
+            [
+                system,
+                number(report.added(system, first, lambda sample: sample.first_ms.get("p50", 0))),
+                number(report.added(system, first, lambda sample: sample.first_ms.get("p99", 0))),
+                number(report.median(system, pace, lambda sample: sample.lag_ms.get("p50", 0))),
+                number(report.median(system, pace, lambda sample: sample.lag_ms.get("p99", 0))),
+                number(report.median(system, pace, lambda sample: sample.tokens)),
+                number(slowest) + _failed(report, system, pace),
+            ]
+        )
+    head = ["system", "first token added p50, ms", "p99", "lag of a token p50, ms", "p99", "tokens", "all ended, s"]
+    return f"## Streaming ({first}; {pace})\n\n{table(head, rows)}"
+
+
+def in_flight(report: Report) -> str:
+    """Many slow calls at once."""
+    rows = []
+    for system, found in report.results.in_flight.items():
+        sizes = [total(found[f"memory_{when}"]) for when in ("before", "peak", "after")]
+        rows.append(
+            [
+                system,
+                f"{found['answered']} of {found['calls']}",
+                number(found["all_answered_s"]),
+                str(sum(found["errors"].values())),
+                *(number(size.pss_mb) for size in sizes),
+                number(sizes[1].rss_mb),
+            ]
+        )
+    head = ["system", "answered", "within s", "errors", "PSS before, MB", "at most", "after", "RSS at most"]
+    return f"## {report.scale.calls_in_flight} calls of 5 s at once\n\n{table(head, rows)}"
+
+
+def operations(report: Report) -> str:
+    """What only we have."""
+    cells = sorted(
+        {one.cell for one in report.results.samples if one.cell.startswith(("create", "complete"))},
+        key=lambda name: (name.partition(" ×")[0], int(name.rpartition(" ")[2])),
+    )
+    rows = []
+    for cell in cells:
+        samples = report.of(OURS, cell)
+        processes = [name for name in samples[0].cpu_ms_per_call if name not in HARNESS]
+        rows.append(
+            [
+                cell + _failed(report, OURS, cell),
+                number(report.median(OURS, cell, lambda sample: sample.calls_per_s)),
+                number(report.median(OURS, cell, lambda sample: sample.p50_ms)),
+                number(report.median(OURS, cell, lambda sample: sample.p99_ms)),
+                number(report.median(OURS, cell, lambda sample: sample.system_cpu_ms)),
+                ", ".join(
+                    f"{name} {number(statistics.median(sample.cpu_ms_per_call[name] for sample in samples))}"
+                    for name in processes
+                ),
+                number(report.median(OURS, cell, lambda sample: sample.statements_per_call or 0)),
+            ]
+        )
+    head = ["request × clients", "per second", "p50, ms", "p99, ms", "CPU ms each", "of which", "SQL each"]
+    return f"## Our other requests\n\n{table(head, rows)}"
+
+
+# --- Files --------------------------------------------------------------------------------------------------
+
+
+def write(folder: Path, report: Report, *, is_quick: bool) -> Path:
+    """The report, its data and its plot, side by side; the report's path."""
+    name = f"{report.began:%Y-%m-%dT%H%M}{'-quick' if is_quick else ''}"
+    sections = [machine(report), throughput(report), latency(report), cpu(report), streams(report), in_flight(report)]
+    if OURS in report.names:
+        sections.append(operations(report))
+    sections.insert(1, f"![Calls per second and added latency]({name}.svg)")
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.md"
+    path.write_text("\n\n".join(sections) + "\n")
+    (folder / f"{name}.json").write_text(json.dumps(_data(report), indent=1, default=_plain) + "\n")
+    (folder / f"{name}.svg").write_text(plot(report))
+    return path
+
+
+def _data(report: Report) -> dict[str, Any]:
+    return {
+        "began": report.began.isoformat(),
+        "machine": {"processor": procfs.processor(), "cores": report.cores, "python": platform.python_version()},
+        "systems": {system.name: {"title": system.title, "processes": system.processes} for system in report.systems},
+        "scale": report.scale,
+        "idle": report.results.idle,
+        "in_flight": report.results.in_flight,
+        "samples": report.results.samples,
+    }
+
+
+def _plain(value: object) -> object:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    raise TypeError(f"{value!r} is no data")
+
+
+def plot(report: Report) -> str:
+    """SVG: what the issue of it all is, in two panels."""
+    cells = [cell for cell in report.scale.cells if cell.behaviour == "latency-0"]
+    few, many = cells[0].name, cells[-1].name
+    rates = {name: report.median(name, many, lambda sample: sample.calls_per_s) for name in report.names}
+    added = {name: report.added(name, few, lambda sample: sample.p50_ms) for name in report.names}
+    return bars([(f"Calls per second, {many}", rates), (f"Added latency p50 in ms, {few}", added)])
+
+
+def now() -> datetime:
+    """For the report's name."""
+    return datetime.now(UTC)
