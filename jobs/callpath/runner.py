@@ -5,16 +5,19 @@ import contextlib
 import json
 import logging
 import time
-from dataclasses import asdict, replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from decimal import Decimal
-from functools import partial
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, TypeVar
 from uuid import UUID
 
+import psycopg
 from django.conf import settings
 from django.db import DatabaseError
 
 from config.foundation import async_database, encryption
+from config.foundation.batching import Batcher
 from config.foundation.errors import DependencyUnavailable, DomainError
 from config.foundation.failpoints import failpoint
 from jobs.callpath import content
@@ -27,11 +30,7 @@ from jobs.callpath.jobs_of_calls import job_part
 from jobs.callpath.messages import CallMessage, Reply
 from jobs.callpath.presence import Presence
 from jobs.callpath.replies import ReplySender
-from jobs.callpath.statements import (
-    CLAIM_CALL,
-    STORED_REQUEST,
-    record_outcome,
-)
+from jobs.callpath.statements import CLAIM_CALLS, RECORD_OUTCOMES, STORED_REQUEST, record_one_outcome
 from jobs.errors import Failure, failure_text
 from jobs.services.jobs import end_with_call
 from modelgroups.gateway import chat
@@ -39,9 +38,11 @@ from modelgroups.gateway.types import ChatAnswer, ChatRequest, Target
 
 logger = logging.getLogger(__name__)
 
-#: How often, and how long apart, recording an outcome is tried while the database is away.
-RECORD_TRIES = 30
-RECORD_PAUSE_S = 1.0
+#: How often, and how long apart, a call's statement is tried while the database is away.
+DATABASE_TRIES = 30
+DATABASE_PAUSE_S = 1.0
+
+Result = TypeVar("Result")
 
 
 class Runner:
@@ -50,10 +51,12 @@ class Runner:
     def __init__(self) -> None:
         self._presence = Presence("worker")
         self._replies = ReplySender()
-        #: The streams that run, by their call's id.
+        #: The calls that run here, and of them the streams.
+        self._running: set[UUID] = set()
         self._streams: dict[UUID, Delivery] = {}
         self._cool_downs = CoolDowns(lambda text: self._bulletins.say(COOLING, text))
         self._bulletins = Bulletins({CANCELLED: self._abandon, COOLING: self._cool_downs.hear})
+        self._claim = Batcher(self._claim_all)
 
     async def close(self) -> None:
         """Send the replies, and say good-bye."""
@@ -66,12 +69,21 @@ class Runner:
     async def run(self, **call: Any) -> None:
         """Run one call (a CallMessage) to its end. A call that is not to be had (any more) is left alone."""
         message = CallMessage.decode(call)
-        call_id = message.call_id
         failpoint("worker.received")
-        claimed = await async_database.fetch_all(CLAIM_CALL, {"call_id": call_id, "process_id": self._presence.id})
-        if not claimed:
-            logger.info("call %s was not to be claimed", call_id)
+        if message.call_id in self._running:
+            logger.info("call %s was not to be claimed: it runs here", message.call_id)
             return
+        self._running.add(message.call_id)
+        try:
+            if claimed := await _patiently(partial(self._claim, message.call_id)):
+                await self._run(message, claimed)
+            else:
+                logger.info("call %s was not to be claimed", message.call_id)
+        finally:
+            self._running.discard(message.call_id)
+
+    async def _run(self, message: CallMessage, claimed: list[async_database.Row]) -> None:
+        call_id = message.call_id
         failpoint("worker.claimed")
         started = time.monotonic()
         delivery = Delivery(message, self._replies)
@@ -103,6 +115,15 @@ class Runner:
         send = partial(_stream, request, delivery, deadline) if message.streams else partial(_ask, request)
         return await Fallback(send, self._cool_downs, deadline=deadline).run(targets(claimed))
 
+    async def _claim_all(self, call_ids: list[UUID]) -> list[list[async_database.Row]]:
+        """For each call the rows of CLAIM_CALLS, none where it is not to be had."""
+        parameters = {"call_ids": call_ids, "process_id": self._presence.id}
+        claimed: dict[UUID, list[async_database.Row]] = {}
+        for row in await async_database.fetch_all(CLAIM_CALLS, parameters):
+            claimed.setdefault(row["call_id"], []).append(row)
+        # A message that came twice at once is one call: the first of the two has it.
+        return [claimed.pop(call_id, []) for call_id in call_ids]
+
     def _abandon(self, call_id: bytes) -> None:
         """The client of a stream has gone; most often it is another worker's."""
         with contextlib.suppress(ValueError, KeyError):
@@ -123,20 +144,47 @@ class Runner:
         With it what was asked and answered, where the team wants it kept (`keep_s`) or somebody will fetch it, and
         the answer under its Idempotency-Key.
         """
-        parameters = outcome_parameters(outcome, reply)
-        if has_content := keep_s is not None or message.is_stored:
-            parameters |= _content_parameters(message, reply, keep_s=keep_s)
-        if message.key is not None:
-            parameters |= _key_parameters(message.key, reply)
-        statement = record_outcome(content=has_content, key=message.key is not None)
-        for _ in range(RECORD_TRIES):
-            try:
-                await async_database.fetch_one(statement, parameters)
-                return
-            except DependencyUnavailable:
-                logger.warning("the outcome of call %s waits for the database", message.call_id)
-                await asyncio.sleep(RECORD_PAUSE_S)
-        logger.error("the outcome of call %s is lost: %s", message.call_id, outcome.attempts)
+        record = partial(_record_outcome, outcome_row(outcome, reply))
+        if keep_s is not None or message.is_stored or message.key is not None:
+            record = partial(_record_with_content, outcome_row(outcome, reply), message, reply, keep_s)
+        try:
+            await _patiently(record)
+        except DependencyUnavailable:
+            logger.error("the outcome of call %s is lost: %s", message.call_id, outcome.attempts)
+        except psycopg.errors.UniqueViolation:
+            # The attempts are there: it was recorded, and the database went away before it could say so.
+            logger.warning("the outcome of call %s was recorded already", message.call_id)
+
+
+async def _patiently(work: Callable[[], Awaitable[Result]]) -> Result:
+    """Do it, however long the database is away. Raises DependencyUnavailable in the end."""
+    for _ in range(DATABASE_TRIES):
+        try:
+            return await work()
+        except DependencyUnavailable:
+            logger.warning("the database is away; what a call needs of it waits")
+            await asyncio.sleep(DATABASE_PAUSE_S)
+    return await work()
+
+
+async def _record_all(outcomes: list[dict[str, Any]]) -> Sequence[None]:
+    # In an order that all workers share, so that none waits for another in a circle.
+    outcomes = sorted(outcomes, key=lambda outcome: outcome["call_id"])
+    await async_database.fetch_all(RECORD_OUTCOMES, {"outcomes": json.dumps(outcomes)})
+    return [None] * len(outcomes)
+
+
+_record_outcome = Batcher(_record_all, one_by_one=psycopg.IntegrityError)
+
+
+async def _record_with_content(outcome: dict[str, Any], message: CallMessage, reply: Reply, keep_s: int | None) -> None:
+    parameters = {"call_id": reply.call_id, "outcomes": json.dumps([outcome])}
+    if has_content := keep_s is not None or message.is_stored:
+        parameters |= _content_parameters(message, reply, keep_s=keep_s)
+    if message.key is not None:
+        parameters |= _key_parameters(message.key, reply)
+    statement = record_one_outcome(content=has_content, key=message.key is not None)
+    await async_database.fetch_all(statement, parameters)
 
 
 async def start() -> Runner:
@@ -165,11 +213,17 @@ def targets(rows: list[async_database.Row]) -> list[Target]:
             model_name=row["model_name"],
             priority=row["priority"],
             config=row["config"],
-            api_key=None if row["api_key_encrypted"] is None else encryption.decrypt(row["api_key_encrypted"]).decode(),
+            api_key=None if row["api_key_encrypted"] is None else _api_key(bytes(row["api_key_encrypted"])),
         )
         for row in rows
         if row["model_name"] is not None
     ]
+
+
+#: The same few keys for every call.
+@lru_cache(maxsize=1024)
+def _api_key(encrypted: bytes) -> str:
+    return encryption.decrypt(encrypted).decode()
 
 
 async def _with_request(message: CallMessage) -> CallMessage:
@@ -185,7 +239,7 @@ async def _with_request(message: CallMessage) -> CallMessage:
 
 
 def _content_parameters(message: CallMessage, reply: Reply, *, keep_s: int | None) -> dict[str, Any]:
-    """What RECORD_OUTCOME_AND_CONTENT has more. A failed call without a team that keeps it leaves nothing."""
+    """The kept content's parameters. A failed call without a team that keeps it leaves nothing."""
     request = None
     if keep_s is not None:
         request = content.encrypt_request(message.messages or [], message.parameters or {})
@@ -203,15 +257,15 @@ def _key_parameters(key: CallKey, reply: Reply) -> dict[str, Any]:
     return {"key_scope": key.scope, "key": key.key, "key_reply": kept}
 
 
-def outcome_parameters(outcome: Outcome, reply: Reply) -> dict[str, Any]:
-    """The parameters of RECORD_OUTCOME. Cost and tokens are sums over all attempts."""
+def outcome_row(outcome: Outcome, reply: Reply) -> dict[str, Any]:
+    """One of RECORD_OUTCOMES' outcomes, as JSON has it. Cost and tokens are sums over all attempts."""
     attempts = [
-        {**asdict(attempt), "cost_usd": _text(attempt.cost_usd), "started_at": attempt.started_at.isoformat()}
+        {**vars(attempt), "cost_usd": _text(attempt.cost_usd), "started_at": attempt.started_at.isoformat()}
         for attempt in outcome.attempts
     ]
     return {
-        "call_id": reply.call_id,
-        "attempts": json.dumps(attempts),
+        "call_id": str(reply.call_id),
+        "attempts": attempts,
         "state": outcome.state,
         "cause": outcome.cause,
         "error": failure_text(outcome.cause) if outcome.answer is None else "",
@@ -219,7 +273,7 @@ def outcome_parameters(outcome: Outcome, reply: Reply) -> dict[str, Any]:
         "finish_reason": (outcome.answer.finish_reason or "") if outcome.answer else "",
         "prompt_tokens": reply.prompt_tokens,
         "completion_tokens": reply.completion_tokens,
-        "cost_usd": sum((attempt.cost_usd or Decimal(0) for attempt in outcome.attempts), Decimal(0)),
+        "cost_usd": _text(sum((attempt.cost_usd or Decimal(0) for attempt in outcome.attempts), Decimal(0))),
     }
 
 

@@ -10,13 +10,14 @@ Django connection, and each of them would be three to five ORM statements.
 _ADMIT_CALL = """
     WITH in_flight AS (
         SELECT count(*) AS calls FROM (
-            SELECT FROM jobs_call WHERE team_id = %(team_pk)s AND state IN ('queued', 'running')
+            SELECT FROM jobs_call WHERE team_id = %(team_pk)s AND ended_at IS NULL
             LIMIT %(max_in_flight)s
         ) AS open
     ),
     job AS (
         SELECT id, status FROM jobs_job
-        WHERE id = %(job_id)s AND team_id = %(team_pk)s
+        -- "+ 0" keeps the index of team_id out of it: a plan made for a team's first job must serve its millionth.
+        WHERE id = %(job_id)s AND team_id + 0 = %(team_pk)s
         FOR NO KEY UPDATE
     ),
     usable_group AS (
@@ -88,19 +89,22 @@ WITHDRAW_CALL = """
     DELETE FROM jobs_call WHERE id = %(call_id)s AND state = 'queued' RETURNING id
 """
 
-#: Take a queued call, and read the group's models with it. No row: somebody else has it (a message delivered
-#: twice), or it was withdrawn or swept. A group without models gives one row with nulls.
-CLAIM_CALL = """
+#: Take queued calls, and read their groups' models with them. No row: somebody else has the call (a message delivered
+#: twice), or it was withdrawn or swept. A group without models gives one row with nulls. A process that did not hear
+#: whether it has got a call, because the database went away just then, may ask again.
+CLAIM_CALLS = """
     WITH claimed AS (
         UPDATE jobs_call SET state = 'running', process_id = %(process_id)s, started_at = clock_timestamp()
-        WHERE id = %(call_id)s AND state = 'queued' AND deadline_at > clock_timestamp()
-        RETURNING group_id, team_id, EXTRACT(EPOCH FROM deadline_at - clock_timestamp())::float8 AS remaining_s
+        WHERE id = ANY(%(call_ids)s) AND deadline_at > clock_timestamp()
+            AND (state = 'queued' OR (state = 'running' AND process_id = %(process_id)s))
+        RETURNING id, group_id, team_id, EXTRACT(EPOCH FROM deadline_at - clock_timestamp())::float8 AS remaining_s
     )
-    SELECT claimed.remaining_s, t.keep_content_s, m.model_name, m.priority, m.config, m.api_key_encrypted
+    SELECT claimed.id AS call_id, claimed.remaining_s, t.keep_content_s,
+           m.model_name, m.priority, m.config, m.api_key_encrypted
     FROM claimed
     JOIN tenancy_team t ON t.id = claimed.team_id
     LEFT JOIN modelgroups_groupmodel m ON m.group_id = claimed.group_id
-    ORDER BY m.priority, m.position
+    ORDER BY claimed.id, m.priority, m.position
 """
 
 #: What an asynchronous call asks.
@@ -112,43 +116,48 @@ STORED_REQUEST = """
     WHERE content.call_id = %(call_id)s
 """
 
-#: Record the attempts and how the call ended. The job's row is share-locked first, so that `is_late` and the
+#: Record the attempts of calls and how each ended. The jobs' rows are share-locked first, so that `is_late` and the
 #: job's end agree on who came first. A call that the sweeper has ended meanwhile keeps that state, but gains
 #: the attempts, tokens and cost: what was spent is always on record.
-_RECORD_OUTCOME = """
-    WITH job AS (
-        SELECT j.id, j.status IN ('completed', 'failed') AS has_ended
-        FROM jobs_job j JOIN jobs_call c ON c.job_id = j.id
-        WHERE c.id = %(call_id)s
+_RECORD_OUTCOMES = """
+    WITH outcome AS (
+        SELECT * FROM jsonb_to_recordset(%(outcomes)s::jsonb) AS o
+            (call_id uuid, state text, cause text, error text, latency_ms integer, finish_reason text,
+             prompt_tokens bigint, completion_tokens bigint, cost_usd numeric, attempts jsonb)
+    ),
+    job AS (
+        SELECT o.call_id, j.status IN ('completed', 'failed') AS has_ended
+        FROM outcome o JOIN jobs_call c ON c.id = o.call_id JOIN jobs_job j ON j.id = c.job_id
+        ORDER BY j.id
         FOR SHARE OF j
     ),
     attempt AS (
         INSERT INTO jobs_attempt
             (call_id, sequence, model_name, outcome, cause, error_class, http_status, latency_ms, prompt_tokens,
              completion_tokens, cost_usd, usage_is_estimated, started_at)
-        SELECT %(call_id)s, sequence, model_name, outcome, cause, error_class, http_status, latency_ms,
-             prompt_tokens, completion_tokens, cost_usd, usage_is_estimated, started_at
-        FROM jsonb_to_recordset(%(attempts)s::jsonb) AS a
+        SELECT o.call_id, a.sequence, a.model_name, a.outcome, a.cause, a.error_class, a.http_status, a.latency_ms,
+             a.prompt_tokens, a.completion_tokens, a.cost_usd, a.usage_is_estimated, a.started_at
+        FROM outcome o CROSS JOIN LATERAL jsonb_to_recordset(o.attempts) AS a
             (sequence smallint, model_name text, outcome text, cause text, error_class text, http_status smallint,
              latency_ms integer, prompt_tokens bigint, completion_tokens bigint, cost_usd numeric,
              usage_is_estimated boolean, started_at timestamptz)
     )
     -- more
     UPDATE jobs_call c
-    SET state = CASE WHEN c.state = 'running' THEN %(state)s ELSE c.state END,
-        cause = CASE WHEN c.state = 'running' THEN %(cause)s ELSE c.cause END,
-        error = CASE WHEN c.state = 'running' THEN %(error)s ELSE c.error END,
+    SET state = CASE WHEN c.state = 'running' THEN o.state ELSE c.state END,
+        cause = CASE WHEN c.state = 'running' THEN o.cause ELSE c.cause END,
+        error = CASE WHEN c.state = 'running' THEN o.error ELSE c.error END,
         ended_at = CASE WHEN c.state = 'running' THEN clock_timestamp() ELSE c.ended_at END,
-        latency_ms = CASE WHEN c.state = 'running' THEN %(latency_ms)s ELSE c.latency_ms END,
+        latency_ms = CASE WHEN c.state = 'running' THEN o.latency_ms ELSE c.latency_ms END,
         is_late = c.is_late OR job.has_ended,
-        finish_reason = %(finish_reason)s,
-        prompt_tokens = c.prompt_tokens + %(prompt_tokens)s,
-        completion_tokens = c.completion_tokens + %(completion_tokens)s,
-        cost_usd = c.cost_usd + %(cost_usd)s
-    FROM job
-    WHERE c.id = %(call_id)s
-    RETURNING c.state
+        finish_reason = o.finish_reason,
+        prompt_tokens = c.prompt_tokens + o.prompt_tokens,
+        completion_tokens = c.completion_tokens + o.completion_tokens,
+        cost_usd = c.cost_usd + o.cost_usd
+    FROM outcome o JOIN job ON job.call_id = o.call_id
+    WHERE c.id = o.call_id
 """
+RECORD_OUTCOMES = _RECORD_OUTCOMES.replace("-- more", "")
 #: What was asked and answered, where that is kept (null where not) and for how long.
 _CONTENT = """
     , content AS (
@@ -176,9 +185,9 @@ _KEY = """
 """
 
 
-def record_outcome(*, content: bool, key: bool) -> str:
-    """Record the outcome: with the parameters of `content`, and of the Idempotency-Key, where it has them."""
-    return _RECORD_OUTCOME.replace("-- more", (_CONTENT if content else "") + (_KEY if key else ""))
+def record_one_outcome(*, content: bool, key: bool) -> str:
+    """Record one outcome, with what has to be kept with it: the parameters of `content`, of the Idempotency-Key."""
+    return _RECORD_OUTCOMES.replace("-- more", (_CONTENT if content else "") + (_KEY if key else ""))
 
 
 #: What has become of these calls, but for those that run: the look that covers a lost message, either way.
@@ -187,7 +196,7 @@ CALLS_THAT_DO_NOT_RUN = """
 """
 
 #: How many calls wait for a worker.
-QUEUED_CALLS = "SELECT count(*) AS calls FROM jobs_call WHERE state = 'queued'"
+QUEUED_CALLS = "SELECT count(*) AS calls FROM jobs_call WHERE state = 'queued' AND ended_at IS NULL"
 
 HEARTBEAT = """
     INSERT INTO jobs_callprocess (id, name, started_at, heartbeat_at) VALUES (%(process_id)s, %(name)s, now(), now())

@@ -9,6 +9,7 @@ from uuid import UUID
 from django.db import connection
 
 from config.foundation import async_database
+from config.foundation.batching import Batcher
 from tenancy.errors import InsufficientScope, InvalidApiKey, OperatorRequired, TeamSuspended, WrongTeam
 
 
@@ -107,7 +108,17 @@ def authenticate(credentials: Credentials) -> Principal:
 
 async def authenticate_async(credentials: Credentials) -> Principal:
     """The same for a coroutine view. Raises also DependencyUnavailable."""
-    return _choose(credentials, await async_database.fetch_all(_FIND, {"hashes": credentials.hashes}))
+    return _choose(credentials, await _find(credentials.hashes))
+
+
+async def _find_all(asked: list[list[bytes]]) -> list[list[Mapping[str, Any]]]:
+    """For each caller the rows of the keys that it sent."""
+    hashes = list({key_hash for hashes in asked for key_hash in hashes})
+    found = {bytes(row["key_hash"]): row for row in await async_database.fetch_all(_FIND, {"hashes": hashes})}
+    return [[found[key_hash] for key_hash in hashes if key_hash in found] for hashes in asked]
+
+
+_find = Batcher(_find_all)
 
 
 def _choose(credentials: Credentials, rows: Iterable[Mapping[str, Any]]) -> Principal:
