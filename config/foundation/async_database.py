@@ -25,6 +25,11 @@ _Pool = AsyncConnectionPool[psycopg.AsyncConnection[Row]]
 
 Lane = Literal["calls", "health"]
 
+#: Every hot statement finds its rows by their keys. PostgreSQL keeps the plan that it made while a table was empty, or
+#: grew faster than its statistics: it must not have chosen to read all of it then. Rows that are found by an index
+#: are also locked in its order, by all processes alike.
+PLANS = "-c enable_seqscan=off -c enable_bitmapscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
+
 _pools: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Lane, _Pool]] = WeakKeyDictionary()
 
 
@@ -38,7 +43,7 @@ async def _pool(lane: Lane) -> _Pool:
             for name, value in connection.get_connection_params().items()
             if name not in {"cursor_factory", "context", "pool", "server_side_binding", "prepare_threshold"}
         }
-        options = f"{arguments.pop('options', '')} -c timezone=UTC -c statement_timeout=10s".strip()
+        options = f"{arguments.pop('options', '')} -c timezone=UTC -c statement_timeout=10s {PLANS}".strip()
         pool = AsyncConnectionPool(
             # prepare_threshold: the hot statements are few, so preparing them at the second use pays.
             kwargs={

@@ -15,7 +15,8 @@ class Attempt(models.Model):
         SUCCEEDED = "succeeded"
         FAILED = "failed"
 
-    call = models.ForeignKey(Call, on_delete=models.PROTECT, related_name="attempts")
+    #: Its index is that of `attempt_sequence_is_unique`.
+    call = models.ForeignKey(Call, on_delete=models.PROTECT, related_name="attempts", db_index=False)
     sequence = models.PositiveSmallIntegerField()
     model_name = models.CharField(max_length=255)
     outcome = models.CharField(max_length=16, choices=Outcome.choices)

@@ -23,7 +23,8 @@ class Job(models.Model):
         FAILED = "failed"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="jobs")
+    #: Its index is `jobs_of_team`.
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="jobs", db_index=False)
     virtual_key = models.ForeignKey(VirtualKey, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     #: The integrating app's own user, as it names him.
     user_id = models.CharField(max_length=128, blank=True)
@@ -54,12 +55,11 @@ class Job(models.Model):
         ]
         indexes = [
             models.Index(fields=["team", "-created_at", "-id"], name="jobs_of_team"),
-            models.Index(
-                fields=["expires_at"], condition=Q(status__in=["pending", "in_progress"]), name="open_jobs_by_expiry"
-            ),
+            # As for open calls, these conditions do not name what the first call changes.
+            models.Index(fields=["expires_at"], condition=Q(ended_at=None), name="open_jobs_by_expiry"),
             models.Index(
                 fields=["created_at"],
-                condition=Q(status__in=["pending", "in_progress"], ends_with_call=True),
+                condition=Q(ended_at=None, ends_with_call=True),
                 name="open_jobs_that_end_with_a_call",
             ),
         ]

@@ -25,7 +25,7 @@ _SWEEP = """
         FROM jobs_call c
         LEFT JOIN jobs_callprocess p
             ON p.id = c.process_id AND p.heartbeat_at > now() - make_interval(secs => %(lost_after_s)s)
-        WHERE c.state IN ('queued', 'running')
+        WHERE c.ended_at IS NULL
             AND ((c.process_id IS NOT NULL AND p.id IS NULL
                   AND GREATEST(c.created_at, pg_postmaster_start_time())
                       < now() - make_interval(secs => %(lost_after_s)s))

@@ -171,7 +171,7 @@ def end_jobs_with_their_calls(*, batch: int = 500) -> int:
     # The worker itself needs a moment from the one to the other.
     settled = timezone.now() - timedelta(seconds=2)
     left = (
-        Job.objects.filter(status__in=[Job.Status.PENDING, Job.Status.IN_PROGRESS], ends_with_call=True)
+        Job.objects.filter(ended_at=None, ends_with_call=True)
         .filter(calls__ended_at__lt=settled)
         .exclude(calls__state__in=OPEN_STATES)
         .order_by("created_at")
@@ -204,7 +204,7 @@ def expire_jobs(*, now: datetime | None = None, batch: int = 500) -> int:
     """
     now = now or timezone.now()
     overdue = (
-        Job.objects.filter(status__in=[Job.Status.PENDING, Job.Status.IN_PROGRESS], expires_at__lte=now)
+        Job.objects.filter(ended_at=None, expires_at__lte=now)
         .exclude(calls__state__in=OPEN_STATES)
         .order_by("expires_at")
         .values_list("id", flat=True)[:batch]
