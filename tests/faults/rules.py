@@ -20,10 +20,11 @@ CALL_RULES = {
         SELECT id FROM jobs_call
         WHERE (cause <> '') <> (state IN ('failed', 'interrupted', 'cancelled')) OR (cause <> '') <> (error <> '')
     """,
-    # Heartbeat, sweep and a worker's start take some fifteen seconds; but here a call may be lost more than once.
+    # Heartbeat, sweep and a worker's start take some fifteen seconds; but here a call may be lost more than once, and
+    # each start take twenty on a busy machine.
     "no call is left open for long": """
         SELECT id FROM jobs_call
-        WHERE state IN ('queued', 'running') AND created_at < now() - make_interval(secs => 30)
+        WHERE state IN ('queued', 'running') AND created_at < now() - make_interval(secs => 90)
     """,
     "no call is retried twice": """
         SELECT retry_of_id FROM jobs_call WHERE retry_of_id IS NOT NULL GROUP BY retry_of_id HAVING COUNT(*) > 1

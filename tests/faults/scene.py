@@ -15,7 +15,7 @@ from tests.support.stack import FakeProvider, Stack, StackError, eventually
 CUSTOMERS = 5
 #: Soon enough to see many deaths recovered from, and far from what an overloaded machine takes for a beat.
 HASTY = {"WORKER_HEARTBEAT_S": "0.5", "WORKER_LOST_AFTER_S": "4"}
-SETTLED_WITHIN_S = 40
+SETTLED_WITHIN_S = 120
 
 AtWork = Callable[[Stack], AbstractContextManager[list[Customer]]]
 
