@@ -8,11 +8,9 @@ import argparse
 import os
 import resource
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,9 +18,12 @@ from benchmarks import report
 from benchmarks.load import running_load
 from benchmarks.rounds import FULL, QUICK, Rounds
 from benchmarks.systems.base import Bench, Direct, NotHere, System
+from benchmarks.systems.litellm_proxy import default_script, proxies
+from benchmarks.systems.nginx import Nginx
 from benchmarks.systems.ours import Ours
-from scripts.processes import claimed, free_port, spawn, stop
-from tests.support.stack import ROOT, clean_environment, eventually
+from benchmarks.systems.portkey import Portkey
+from scripts.processes import claimed
+from tests.support.stack import ROOT, fake_provider
 
 FOLDER = ROOT / ".local" / "benchmarks"
 RESULTS = ROOT / "benchmarks" / "results"
@@ -34,23 +35,17 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-@contextmanager
-def running_provider(folder: Path) -> Iterator[tuple[int, "subprocess.Popen[bytes]"]]:
-    """The fake provider's port and process."""
-    port, log = free_port(), folder / "provider.log"
-    log.write_text("")
-    command = [sys.executable, "-m", "benchmarks.provider", "--port", str(port)]
-    process = spawn(command, log=log, stop_signal=signal.SIGTERM, cwd=ROOT, env=clean_environment())
-    try:
-        eventually(lambda: "listening" in log.read_text(), "the provider listens", within_s=15, log=log)
-        yield port, process
-    finally:
-        stop(process, signal.SIGTERM, patience_s=5)
-
-
 def candidates(bench: Bench, options: argparse.Namespace) -> list[System]:
     """All that could be measured."""
-    return [Direct(bench), Ours(bench, webs=options.web, workers=options.workers)]
+    return [
+        Direct(bench),
+        Nginx(bench),
+        Ours(bench, webs=options.web, workers=options.workers),
+        *proxies(
+            bench, options.litellm_proxy_start, options.litellm_proxy_home, most_workers=1 if options.quick else 2
+        ),
+        Portkey(bench),
+    ]
 
 
 def started(systems: list[System], behaviours: list[str]) -> list[System]:
@@ -78,6 +73,20 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--cores", type=int, default=2, help="cores that everything shares (default 2)")
     parser.add_argument("--web", type=int, default=1, help="our web processes (default 1)")
     parser.add_argument("--workers", type=int, default=1, help="our worker processes (default 1)")
+    parser.add_argument(
+        "--litellm-proxy-start",
+        type=Path,
+        default=default_script(ROOT),
+        metavar="SCRIPT",
+        help="what starts LiteLLM Proxy",
+    )
+    parser.add_argument(
+        "--litellm-proxy-home",
+        type=Path,
+        default=FOLDER / "litellm-proxy",
+        metavar="FOLDER",
+        help="where that installs it",
+    )
     return parser.parse_args()
 
 
@@ -96,11 +105,12 @@ def main() -> int:
     if options.rounds:
         scale = replace(scale, rounds=options.rounds)
     cores = restrict(options.cores)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     with ExitStack() as exits:
         folder = exits.enter_context(claimed(FOLDER))
-        port, provider = exits.enter_context(running_provider(folder))
+        provider = exits.enter_context(fake_provider(folder, "benchmarks.provider"))
         load = exits.enter_context(running_load())
-        bench = Bench(folder, port, provider.pid, load, exits)
+        bench = Bench(folder, provider, load, exits)
         wanted = [
             system
             for system in candidates(bench, options)

@@ -67,7 +67,7 @@ def measure(bench: Bench, system: System, plan: Plan, *, cell: str, number: int,
     """Carry the plan out and account for it."""
     roots = {
         **system.roots(),
-        "provider": [bench.provider_pid],
+        "provider": [bench.provider.pid],
         "clients": [bench.load.pid],
     }
     statements = system.statements()

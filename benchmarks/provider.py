@@ -57,6 +57,7 @@ def _event(choices: list[object], **more: object) -> str:
 
 
 ANSWER = _completion()
+NOT_FOUND = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
 STREAM_HEAD = _head("text/event-stream", "transfer-encoding: chunked")
 TOKEN_BEFORE, TOKEN_AFTER = _event(
     [{"index": 0, "delta": {"content": "TOKEN"}, "logprobs": None, "finish_reason": None}]
@@ -104,8 +105,11 @@ class Connection(asyncio.Protocol):
             body = str(self.counter.requests).encode()
             self.transport.write(_head("text/plain", f"content-length: {len(body)}") + body)
             return
-        self.counter.requests += 1
         kind, _, argument = path[1:].partition("/")[0].partition("-")
+        if kind not in ("tokens", "latency"):
+            self.transport.write(NOT_FOUND)
+            return
+        self.counter.requests += 1
         if kind == "tokens":
             count, _, rate = argument.partition("-at-")
             self._stream(request, int(count), interval_s=1 / int(rate), wait_s=0)

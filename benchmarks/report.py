@@ -38,15 +38,17 @@ class Report:
         return [sample for sample in self.results.samples if sample.system == system and sample.cell == cell]
 
     def median(self, system: str, cell: str, what: Callable[[Sample], float]) -> float | None:
-        """Over the rounds; None where it was not measured."""
-        values = [what(sample) for sample in self.of(system, cell)]
+        """Over the rounds; None where nothing was answered."""
+        values = [what(sample) for sample in self.of(system, cell) if sample.calls]
         return statistics.median(values) if values else None
 
     def added(self, system: str, cell: str, what: Callable[[Sample], float]) -> float | None:
         """What the system adds to the provider, round by round: the median of the differences."""
         direct = {sample.round: what(sample) for sample in self.of(DIRECT, cell)}
         differences = [
-            what(sample) - direct[sample.round] for sample in self.of(system, cell) if sample.round in direct
+            what(sample) - direct[sample.round]
+            for sample in self.of(system, cell)
+            if sample.calls and sample.round in direct
         ]
         return statistics.median(differences) if differences else None
 
@@ -232,8 +234,8 @@ def in_flight(report: Report) -> str:
                 f"{found['answered']} of {found['calls']}",
                 number(found["all_answered_s"]),
                 str(sum(found["errors"].values())),
-                *(number(size.pss_mb) for size in sizes),
-                number(sizes[1].rss_mb),
+                *(number(size.pss_mb if size.processes else None) for size in sizes),
+                number(sizes[1].rss_mb if sizes[1].processes else None),
             ]
         )
     head = ["system", "answered", "within s", "errors", "PSS before, MB", "at most", "after", "RSS at most"]

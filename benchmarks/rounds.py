@@ -13,6 +13,8 @@ from benchmarks.systems.ours import Ours
 
 SLOW = "latency-5000"
 IDLE_S = 3.0
+#: What takes longer than this is cut off, and counts as failed: nothing that is measured takes a good system as long.
+PATIENCE_S = 60
 
 
 @dataclass(frozen=True)
@@ -115,13 +117,14 @@ class Rounds:
 
     def _plan(self, system: System, cell: Cell, target: Target) -> Plan:
         if cell == self.scale.pace:
-            return Plan(target, cell.clients, requests=cell.clients)
+            return Plan(target, cell.clients, requests=cell.clients, timeout_s=PATIENCE_S)
         if cell not in self.scale.crowds:
-            return Plan(target, cell.clients, duration_s=self.scale.window_s)
+            return Plan(target, cell.clients, duration_s=self.scale.window_s, timeout_s=PATIENCE_S)
         # One call of each client at least, and as many as fit into the window. A window that just closes would
         # leave a slow system with a queue that it works off while the next one is being measured.
         rates = [sample.calls_per_s for sample in self.results.samples if sample.system == system.name]
-        return Plan(target, cell.clients, requests=int(max(cell.clients, max(rates, default=0) * self.scale.window_s)))
+        count = int(max(cell.clients, max(rates, default=0) * self.scale.window_s))
+        return Plan(target, cell.clients, requests=count, timeout_s=PATIENCE_S)
 
     def _measure(self, system: System, cell: Cell, number: int) -> None:
         target = system.target(cell.behaviour, clients=cell.clients, stream=cell.stream)
@@ -153,7 +156,7 @@ class Rounds:
     def _in_flight(self, system: System) -> None:
         """A thousand calls of five seconds, all at once."""
         count = self.scale.calls_in_flight
-        plan = Plan(system.target(SLOW, clients=count), count, requests=count)
+        plan = Plan(system.target(SLOW, clients=count), count, requests=count, timeout_s=PATIENCE_S)
         before = procfs.memory(system.roots())
         with sampled_memory(system) as seen:
             outcome = self.bench.load.run(plan)

@@ -9,7 +9,7 @@ from benchmarks.procfs import Roots
 from benchmarks.systems.base import MESSAGES, Bench, System, expected
 from benchmarks.systems.databases import Database
 from tests.support.live import LiveTeam, Tenants
-from tests.support.stack import FakeProvider, Stack, manage, running_stack
+from tests.support.stack import Stack, running_stack
 
 #: More than are ever spent here.
 CREDITS = 1_000_000_000
@@ -39,11 +39,10 @@ class Ours(System):
         self.stack: Stack = self.bench.exits.enter_context(
             running_stack(self.bench.folder, database_url=self.database.url, **environment)
         )
-        manage({**self.stack.environment, "REDIS_URL": self.stack.redis_url}, "migrate", "--verbosity", "0")
+        self.stack.manage("migrate", "--verbosity", "0")
         further = [f"worker-{number}" for number in range(2, self.workers + 1)]
         self.stack.start("web", "worker", *further, "maintenance", "beat")
-        provider = FakeProvider(self.bench.provider_port, self.bench.log("provider"))
-        tenants = Tenants.on(self.stack, provider)
+        tenants = Tenants.on(self.stack, self.bench.provider)
         self.groups = {behaviour: tenants.group(behaviour, name=f"Group-{behaviour}") for behaviour in behaviours}
         self.team: LiveTeam = tenants.team(list(self.groups.values()), credits_allocated=CREDITS)
         self.jobs = self.open_jobs(OPEN_JOBS)

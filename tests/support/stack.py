@@ -211,13 +211,13 @@ class Stack:
     def kill(self, name: str) -> None:
         """As kill -9 does, with all that it has started."""
         child = self.children.pop(name)
-        _kill_group(child.process)
+        kill_group(child.process)
 
     def stop(self, name: str) -> None:
         """Politely, then not."""
         child = self.children.pop(name)
         stop(child.process, signal.SIGTERM, patience_s=10)
-        _kill_group(child.process)
+        kill_group(child.process)
 
     def close(self) -> None:
         """Stop everything, Redis last: the others speak to it to their end."""
@@ -259,7 +259,8 @@ class Stack:
         return manage({**self.environment, "REDIS_URL": self.redis_url}, *arguments)
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Of what scripts.processes.spawn has started, with all that is left of its group."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait(10)
@@ -286,6 +287,7 @@ class FakeProvider:
 
     port: int
     log: Path
+    pid: int
 
     @property
     def url(self) -> str:
@@ -311,10 +313,12 @@ class FakeProvider:
 
 
 @contextmanager
-def fake_provider(folder: Path) -> Iterator[FakeProvider]:
+def fake_provider(folder: Path, module: str = "tests.support.fake_provider") -> Iterator[FakeProvider]:
+    """This one, or another with the same command line."""
     port, log = free_port(), folder / "provider.log"
+    log.write_text("")
     process = spawn(
-        [sys.executable, "-m", "tests.support.fake_provider", "--port", str(port)],
+        [sys.executable, "-m", module, "--port", str(port)],
         log=log,
         stop_signal=signal.SIGTERM,
         cwd=ROOT,
@@ -322,6 +326,6 @@ def fake_provider(folder: Path) -> Iterator[FakeProvider]:
     )
     try:
         eventually(lambda: "listening" in log.read_text(), "the provider listens", within_s=15, log=log)
-        yield FakeProvider(port, log)
+        yield FakeProvider(port, log, process.pid)
     finally:
         stop(process, signal.SIGTERM, patience_s=5)
