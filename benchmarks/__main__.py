@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import report
+from benchmarks import profiling, report
 from benchmarks.load import running_load
 from benchmarks.rounds import FULL, QUICK, Rounds
 from benchmarks.systems.base import Bench, Direct, NotHere, System
@@ -69,6 +69,9 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="fewer cells, shorter windows")
     parser.add_argument("--only", nargs="+", metavar="SYSTEM", help="these systems only (the provider always is)")
+    parser.add_argument(
+        "--profile", choices=profiling.REQUESTS, help="instead: where our processes spend their CPU time on this"
+    )
     parser.add_argument("--rounds", type=int, help="how often all systems take their turns")
     parser.add_argument("--cores", type=int, default=2, help="cores that everything shares (default 2)")
     parser.add_argument("--web", type=int, default=1, help="our web processes (default 1)")
@@ -111,6 +114,9 @@ def main() -> int:
         provider = exits.enter_context(fake_provider(folder, "benchmarks.provider"))
         load = exits.enter_context(running_load())
         bench = Bench(folder, provider, load, exits)
+        if options.profile:
+            say(str(profiling.carry_out(bench, options.profile, RESULTS, cores=cores).relative_to(ROOT)))
+            return 0
         wanted = [
             system
             for system in candidates(bench, options)

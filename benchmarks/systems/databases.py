@@ -16,6 +16,20 @@ COUNT = """
     WHERE d.datname = %s AND s.query NOT LIKE %s
 """
 
+BY_STATEMENT = """
+    SELECT left(regexp_replace(s.query, '\\s+', ' ', 'g'), 160) AS text, sum(s.calls), sum(s.total_exec_time)
+    FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid WHERE d.datname = %s GROUP BY 1
+"""
+
+
+@dataclass(frozen=True)
+class Statement:
+    """How often it was asked for, and how long it took in all, waiting for locks and disks included."""
+
+    text: str
+    calls: int
+    total_ms: float
+
 
 @dataclass
 class Database:
@@ -45,3 +59,17 @@ class Database:
         """So far, on this database."""
         row = self._server.execute(COUNT, [self._name, FOREIGN_KEY_CHECK]).fetchone()
         return int(row[0]) if row else 0
+
+    def by_statement(self) -> dict[str, Statement]:
+        """So far, by the statement's text."""
+        rows = self._server.execute(BY_STATEMENT, [self._name]).fetchall()
+        return {text: Statement(text, int(calls), float(total_ms)) for text, calls, total_ms in rows}
+
+
+def since(before: dict[str, Statement], after: dict[str, Statement]) -> list[Statement]:
+    """What was asked for in between."""
+    none = Statement("", 0, 0.0)
+    return [
+        Statement(text, now.calls - before.get(text, none).calls, now.total_ms - before.get(text, none).total_ms)
+        for text, now in after.items()
+    ]
