@@ -97,8 +97,8 @@ DATABASES: dict[str, dict[str, Any]] = {"default": env.db_url("DATABASE_URL")}
 if "postgresql" not in DATABASES["default"]["ENGINE"]:
     raise ImproperlyConfigured("DATABASE_URL must name a PostgreSQL database: the ledger's rules live in it")
 DATABASES["default"].setdefault("OPTIONS", {})
-#: Pooled connections for the web process's threads (config/asgi.py sets it). Elsewhere 0: Celery closes
-#: connections around every task and would tear a pool down each time.
+#: Pooled connections for the threads of web (config/asgi.py sets it) and of the calls' worker (the Procfile does).
+#: Elsewhere 0: Celery closes connections around every task and would tear a pool down each time.
 DATABASE_POOL_SIZE = env.int("DATABASE_POOL_SIZE", default=0)
 if DATABASE_POOL_SIZE:
     DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 10}
