@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from functools import cached_property
 from uuid import UUID
 
 from billing.ledger import EndedHold
@@ -74,8 +75,13 @@ class Completion:
         latencies_ms = [call.latency_ms or 0 for call in self.ended_calls]
         return round(sum(latencies_ms) / len(latencies_ms)) if latencies_ms else 0
 
+    @cached_property
+    def _retried(self) -> set[UUID]:
+        """Made once: a job may have thousands of calls."""
+        return {call.retry_of_id for call in self.calls if call.retry_of_id is not None}
+
     def _is_superseded(self, failed: Call) -> bool:
-        return any(call.retry_of_id == failed.id for call in self.calls)
+        return failed.id in self._retried
 
     def settled(self, hold: EndedHold) -> "Completion":
         """The same once its hold has ended."""
