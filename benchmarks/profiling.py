@@ -148,6 +148,7 @@ def _written(request: str, sample: Sample, looks: dict[str, Looks], statements: 
             f"elsewhere {sample.elsewhere_share:.0%} of the machine.\nCPU ms each: {by_process}."
         ),
     ]
+    parts.append(_trust(sample, looks))
     for process, seen in looks.items():
         ms = sample.cpu_ms_per_call[process] / max(seen.total, 1)
         for title, counts in (("itself", seen.own), ("with all that it calls", seen.within)):
@@ -171,3 +172,16 @@ def _written(request: str, sample: Sample, looks: dict[str, Looks], statements: 
         table(["statement", "per request", "ms per request, waiting included"], rows),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _trust(sample: Sample, looks: dict[str, Looks]) -> str:
+    """A thread that waits for a core looks busy, too: how much of what was seen is that."""
+    pairs = [
+        f"{process} {number(seen.total / LOOKS_PER_S)} s and {number(ms * sample.calls / 1000)} s"
+        for process, seen in looks.items()
+        for ms in [sample.cpu_ms_per_call[process]]
+    ]
+    return (
+        f"Seen busy and really busy: {', '.join(pairs)}. Where the first is much more, threads waited for a core:\n"
+        "then whatever comes after a wait (select, send, recv) looks dearer than it is. Try again on a quieter machine."
+    )
