@@ -1,6 +1,6 @@
 """`make bench`: measure this service and its peers in one run, and write down what was found.
 
-make bench                                       all that is here, about 15 minutes
+make bench                                       all that is here, 15 to 20 minutes
 make bench ARGS="--quick --only ours"            a first look, two minutes
 """
 

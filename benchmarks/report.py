@@ -4,7 +4,7 @@ import json
 import platform
 import statistics
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ OURS, DIRECT = "ours", "direct"
 #: Rounds that lost more than this of the machine to others are not worth much.
 LOUD_SHARE = 0.1
 #: Columns of tables that hold words.
-TEXTS = {"what it does per call", "its processes", "of which", "answered"}
+TEXTS = {"what it does per call", "its processes", "of which", "answered", "reached"}
 
 
 @dataclass(frozen=True)
@@ -270,6 +270,39 @@ def operations(report: Report) -> str:
     return f"## Our other requests\n\n{table(head, rows)}"
 
 
+def targets(report: Report) -> str:
+    """What we want to reach, and whether we do."""
+    few, many, first = "latency-0 × 1", "latency-0 × 64", FIRST_TOKEN.name
+    rate = {name: report.median(name, many, lambda sample: sample.calls_per_s) for name in report.names}
+    added = {name: report.added(name, few, lambda sample: sample.p50_ms) for name in report.names}
+    first_ms = report.added(OURS, first, lambda sample: sample.first_ms["p50"])
+    in_flight = report.results.in_flight[OURS]
+    all_s = in_flight["all_answered_s"] if in_flight["answered"] == in_flight["calls"] else None
+    wanted = [
+        ("calls per second at 64 clients / litellm-keys", _divided(rate, "litellm-keys"), "≥", 4.0),
+        ("added p50 at 1 client / litellm-keys", _divided(added, "litellm-keys"), "≤", 0.5),
+        ("calls per second at 64 clients / litellm-bare", _divided(rate, "litellm-bare"), "≥", 2.0),
+        ("added p50 at 1 client / litellm-bare", _divided(added, "litellm-bare"), "≤", 1.0),
+        ("first token of a stream, ms added at 1 client", first_ms, "≤", 15.0),
+        (f"{in_flight['calls']} calls of 5 s, all answered within s", all_s, "≤", 9.0),
+    ]
+    rows = [
+        [what, f"{sign} {limit:g}", number(found), _verdict(found, sign, limit)] for what, found, sign, limit in wanted
+    ]
+    return f"## Targets\n\n{table(['ours', 'wanted', 'found', 'reached'], rows)}"
+
+
+def _divided(values: Mapping[str, float | None], peer: str) -> float | None:
+    ours, other = values.get(OURS), values.get(peer)
+    return ours / other if ours is not None and other else None
+
+
+def _verdict(found: float | None, sign: str, limit: float) -> str:
+    if found is None:
+        return "not measured"
+    return "yes" if (found >= limit if sign == "≥" else found <= limit) else "no"
+
+
 # --- Files --------------------------------------------------------------------------------------------------
 
 
@@ -278,6 +311,7 @@ def write(folder: Path, report: Report, *, is_quick: bool) -> Path:
     name = f"{report.began:%Y-%m-%dT%H%M}{'-quick' if is_quick else ''}"
     sections = [machine(report), throughput(report), latency(report), cpu(report), streams(report), in_flight(report)]
     if OURS in report.names:
+        sections.insert(1, targets(report))
         sections.append(operations(report))
     sections.insert(1, f"![Calls per second and added latency]({name}.svg)")
     folder.mkdir(exist_ok=True)

@@ -46,7 +46,7 @@ QUICK = Scale(
 )
 FULL = Scale(
     rounds=3,
-    window_s=3,
+    window_s=2.5,
     cells=(
         Cell("latency-0", 1),
         Cell("latency-0", 16),
@@ -56,7 +56,7 @@ FULL = Scale(
         Cell("latency-1000", 64),
     ),
     crowds=(Cell("latency-0", 1000), Cell("latency-50", 1000), Cell("latency-1000", 1000)),
-    pace=Cell("tokens-250-at-50", 100, stream=True),
+    pace=Cell("tokens-150-at-50", 100, stream=True),
     calls_in_flight=1000,
 )
 
