@@ -72,8 +72,8 @@ def number(value: float | None) -> str:
 
 
 def ratio(ours: float | None, peer: float | None) -> str:
-    """Ours by the peer's."""
-    return f"{ours / peer:.2f}" if ours is not None and peer else "–"
+    """Ours by the peer's; a difference that noise has made negative has none."""
+    return f"{ours / peer:.2f}" if ours is not None and peer is not None and peer > 0 else "–"
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
