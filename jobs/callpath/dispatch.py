@@ -25,7 +25,7 @@ from jobs.callpath.jobs_of_calls import job_of_call
 from jobs.callpath.messages import CallMessage, Delta, Reply
 from jobs.callpath.presence import Presence
 from jobs.callpath.publisher import Publisher
-from jobs.callpath.replies import ReplyHub
+from jobs.callpath.replies import LOOKS, LOOKS_WHILE_A_JOB_ENDS, ReplyHub
 from jobs.callpath.statements import CANCEL_QUEUED_CALL, WITHDRAW_CALL
 from jobs.errors import AnswerLost, LLMCallFailed, Overloaded, call_failed, failure_text
 from jobs.services.jobs import end_with_call
@@ -36,6 +36,9 @@ logger = logging.getLogger(__name__)
 
 #: How much longer than the call's own deadline web waits: until the sweeper has ended what no worker took.
 GRACE_S = 25.0
+#: How often, and how long apart, the database is asked to take back a call while it is away.
+TAKE_BACK_TRIES = 60
+TAKE_BACK_PAUSE_S = 1.0
 
 Result = TypeVar("Result")
 
@@ -178,7 +181,7 @@ class Stream:
             self._has_ended = True
             if (key := self._dispatched.order.request.key) is not None:
                 # A worker gives it back; but not one that has died.
-                await idempotency.give_back(key)
+                await idempotency.give_back(key, call_id=self._dispatched.call_id)
             raise
 
     def _checked(self, message: Delta | Reply) -> Delta | Reply:
@@ -205,15 +208,23 @@ async def _claim_and_dispatch(order: Order, key: idempotency.CallKey) -> Dispatc
         return Dispatched(call_id=reply.call_id, job_id=None, order=order, replay=reply)
     try:
         return await _dispatch(order)
+    except DependencyUnavailable:
+        # Whether there is a call, nobody knows yet: `_take_back` gives the key back once it does.
+        raise
     except DomainError:
-        await idempotency.give_back(key)
+        await idempotency.give_back(key, call_id=order.request.call_id)
         raise
 
 
 async def _dispatch(order: Order) -> Dispatched:
     """Admit the call and hand it to a worker; the hub then has a mailbox for it, unless it is stored."""
     failpoint("web.call_received")
-    dispatched = await _admit(order)
+    try:
+        dispatched = await _admit(order)
+    except DependencyUnavailable:
+        # The database may have gone away just after it had written the call down.
+        _run_beside(_take_back(order))
+        raise
     failpoint("web.call_admitted")
     if order.form is Form.STORED:
         try:
@@ -226,14 +237,26 @@ async def _dispatch(order: Order) -> Dispatched:
         return dispatched
     lines = _lines()
     publish = partial(lines.publisher.publish, _message(dispatched, reply_to=lines.hub.address))
-    lines.hub.open(dispatched.call_id, hand_over_again=publish)
+    patience = LOOKS_WHILE_A_JOB_ENDS if isinstance(order.job, NewJob) else LOOKS
+    lines.hub.open(dispatched.call_id, hand_over_again=publish, patience=patience)
     try:
         await publish()
         failpoint("web.call_dispatched")
-    except BaseException as error:
-        if isinstance(error, DependencyUnavailable) and not await _withdraw(dispatched):
+    except DependencyUnavailable:
+        try:
+            is_withdrawn = await _withdraw(dispatched)
+        except DependencyUnavailable:
+            lines.hub.close_mailbox(dispatched.call_id)
+            _run_beside(_take_back(order))
+            raise
+        if not is_withdrawn:
             # The message did get through: a worker has claimed the call, so its reply will come.
             return dispatched
+        lines.hub.close_mailbox(dispatched.call_id)
+        if order.request.key is not None:
+            await idempotency.give_back(order.request.key, call_id=dispatched.call_id)
+        raise
+    except BaseException:
         lines.hub.close_mailbox(dispatched.call_id)
         raise
     return dispatched
@@ -256,6 +279,30 @@ async def _withdraw(dispatched: Dispatched) -> bool:
     if dispatched.job_id is not None and isinstance(dispatched.order.job, NewJob):
         await async_database.in_thread(partial(end_with_call, job_id=dispatched.job_id))
     return True
+
+
+async def _take_back(order: Order) -> None:
+    """Withdraw a call of which nobody knows whether it is there, once the database can be asked.
+
+    A worker may have taken it meanwhile; then it runs to its end, as one does whose client has left. A job that was
+    made for it is ended by the sweeper.
+    """
+    call_id = order.request.call_id
+    for _ in range(TAKE_BACK_TRIES):
+        try:
+            await async_database.fetch_one(WITHDRAW_CALL, {"call_id": call_id})
+            if order.request.key is not None:
+                await idempotency.give_back(order.request.key, call_id=call_id)
+            return
+        except DependencyUnavailable:
+            await asyncio.sleep(TAKE_BACK_PAUSE_S)
+    logger.error("call %s may be left open until its deadline", call_id)
+
+
+def _run_beside(work: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.create_task(work)
+    _running.add(task)
+    task.add_done_callback(_running.discard)
 
 
 def _message(dispatched: Dispatched, *, reply_to: str) -> CallMessage:
@@ -308,6 +355,4 @@ def _nobody_waits(task: "asyncio.Task[Any]") -> None:
     if isinstance(dispatched, Dispatched) and dispatched.replay is None:
         _lines().hub.close_mailbox(dispatched.call_id)
         if dispatched.order.form is Form.STREAM:
-            cancelling = asyncio.ensure_future(_cancel(dispatched.call_id))
-            _running.add(cancelling)
-            cancelling.add_done_callback(_running.discard)
+            _run_beside(_cancel(dispatched.call_id))

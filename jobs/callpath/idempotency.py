@@ -22,10 +22,17 @@ _CLAIM = """
     RETURNING id
 """
 _FIND = "SELECT request_hash, reply FROM tenancy_idempotencyrecord WHERE scope = %(scope)s AND key = %(key)s"
-_GIVE_BACK = "DELETE FROM tenancy_idempotencyrecord WHERE scope = %(scope)s AND key = %(key)s AND reply IS NULL"
+#: Only this call's claim, because the key may be another's by now; and not while the call may still be answered.
+_GIVE_BACK = """
+    DELETE FROM tenancy_idempotencyrecord
+    WHERE scope = %(scope)s AND key = %(key)s AND reply IS NULL AND claimed_for = %(call_id)s
+        AND NOT EXISTS (
+            SELECT FROM jobs_call c WHERE c.id = %(call_id)s AND c.state IN ('queued', 'running', 'succeeded')
+        )
+"""
 
 #: What processes that died have left: no reply will come where the call does not exist, or did not succeed. A claim
-#: and its call need a moment to follow each other.
+#: and its call follow each other, but admission may wait for connections and locks.
 _GIVE_BACK_ABANDONED = """
     DELETE FROM tenancy_idempotencyrecord r
     WHERE r.reply IS NULL AND r.claimed_for IS NOT NULL AND r.created_at < now() - make_interval(secs => %(after_s)s)
@@ -33,7 +40,7 @@ _GIVE_BACK_ABANDONED = """
             SELECT FROM jobs_call c WHERE c.id = r.claimed_for AND c.state IN ('queued', 'running', 'succeeded')
         )
 """
-ABANDONED_AFTER_S = 5
+ABANDONED_AFTER_S = 30
 
 
 @dataclass(frozen=True)
@@ -63,9 +70,9 @@ async def claim(key: CallKey, *, request_hash: bytes, call_id: UUID) -> bytes | 
     return encryption.decrypt(bytes(found["reply"]))
 
 
-async def give_back(key: CallKey) -> None:
-    """Let the key be used again. A reply that is stored stays."""
-    await async_database.fetch_all(_GIVE_BACK, vars(key))
+async def give_back(key: CallKey, *, call_id: UUID) -> None:
+    """Let the key that this call claimed be used again. A reply that is stored stays."""
+    await async_database.fetch_all(_GIVE_BACK, {"call_id": call_id, **vars(key)})
 
 
 def give_back_abandoned() -> int:

@@ -26,6 +26,10 @@ logger = logging.getLogger(__name__)
 REPLY_TTL_S = 300
 POP_TIMEOUT_S = 5
 LOOK_INTERVAL_S = 1.0
+#: So many looks that find a call ended mean that its reply is lost; more where its job ends after it, which takes
+#: transactions of their own.
+LOOKS = 2
+LOOKS_WHILE_A_JOB_ENDS = 15
 BATCH = 100
 #: A call that no worker has taken so long after it was handed over is handed over again: Redis may have lost it.
 #: Ever more rarely, because a queue that is merely long is no reason to make it longer.
@@ -79,8 +83,10 @@ class ReplySender:
 class Mailbox:
     """What has come for one call, in the order in which it was sent."""
 
-    def __init__(self, hand_over_again: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, hand_over_again: Callable[[], Awaitable[None]], patience: int) -> None:
         self.hand_over_again = hand_over_again
+        #: How many looks at the database may yet find the call ended, before its reply counts as lost.
+        self.patience = patience
         self.opened_at = time.monotonic()
         self.times_handed_over = 1
         self._messages: asyncio.Queue[Delta | Reply | Exception] = asyncio.Queue()
@@ -124,9 +130,9 @@ class ReplyHub:
         self._again: set[asyncio.Task[None]] = set()
         self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._look())]
 
-    def open(self, call_id: UUID, *, hand_over_again: Callable[[], Awaitable[None]]) -> Mailbox:
+    def open(self, call_id: UUID, *, hand_over_again: Callable[[], Awaitable[None]], patience: int = LOOKS) -> Mailbox:
         """Announce a call before it is dispatched, so that no reply can come too early."""
-        mailbox = self._mailboxes[call_id] = Mailbox(hand_over_again)
+        mailbox = self._mailboxes[call_id] = Mailbox(hand_over_again, patience)
         return mailbox
 
     def mailbox(self, call_id: UUID) -> Mailbox:
@@ -160,7 +166,6 @@ class ReplyHub:
 
     async def _look(self) -> None:
         """Ask the database about calls that have waited for a second or more."""
-        ended_before: set[UUID] = set()
         before: set[UUID] = set()
         while True:
             await asyncio.sleep(LOOK_INTERVAL_S)
@@ -168,23 +173,23 @@ class ReplyHub:
             overdue = list(waiting & before)
             before = waiting
             try:
-                if waiting or self.queued_calls:
-                    row = await async_database.fetch_one(QUEUED_CALLS, {})
-                    self.queued_calls = row["calls"] if row else 0
+                row = await async_database.fetch_one(QUEUED_CALLS, {})
+                self.queued_calls = row["calls"] if row else 0
                 rows = await async_database.fetch_all(CALLS_THAT_DO_NOT_RUN, {"call_ids": overdue}) if overdue else []
             except DependencyUnavailable:
                 continue
-            ended = {row["id"]: row for row in rows if row["state"] != "queued"}
-            # A reply may be on its way, so a call that has just ended is looked at once more.
-            for call_id in ended.keys() & ended_before:
-                self._give_up_waiting(ended[call_id])
-            ended_before = set(ended)
+            for row in rows:
+                if row["state"] != "queued":
+                    self._has_ended(row)
             self._hand_over_again([row["id"] for row in rows if row["state"] == "queued"])
 
-    def _give_up_waiting(self, row: async_database.Row) -> None:
+    def _has_ended(self, row: async_database.Row) -> None:
+        """A reply may be on its way, so a call that has just ended is looked at again."""
         mailbox = self._mailboxes.get(row["id"])
         if mailbox is not None:
-            mailbox.put(AnswerLost() if row["state"] == "succeeded" else call_failed(row["cause"]))
+            mailbox.patience -= 1
+            if mailbox.patience == 0:
+                mailbox.put(AnswerLost() if row["state"] == "succeeded" else call_failed(row["cause"]))
 
     def _hand_over_again(self, queued: list[UUID]) -> None:
         for call_id in queued:

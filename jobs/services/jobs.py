@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from billing import ledger
@@ -69,7 +70,7 @@ def open_job(
         "user_id": user_id,
         "job_type": job_type,
         "metadata": json.dumps(metadata),
-        "ttl": timedelta(seconds=team.job_ttl_s or settings.JOB_TTL_S),
+        "ttl": timedelta(seconds=settings.JOB_TTL_S if team.job_ttl_s is None else team.job_ttl_s),
         "ends_with_call": ends_with_call,
     }
     try:
@@ -172,7 +173,8 @@ def end_jobs_with_their_calls(*, batch: int = 500) -> int:
     settled = timezone.now() - timedelta(seconds=2)
     left = (
         Job.objects.filter(ended_at=None, ends_with_call=True)
-        .filter(calls__ended_at__lt=settled)
+        # Without a call: it was withdrawn, and the process that did it died before it ended the job.
+        .filter(Q(calls__ended_at__lt=settled) | Q(calls=None, created_at__lt=settled))
         .exclude(calls__state__in=OPEN_STATES)
         .order_by("created_at")
         .distinct()

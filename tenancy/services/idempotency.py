@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from config.foundation import encryption
@@ -20,10 +20,16 @@ def begin(*, scope: str, key: str, request_hash: bytes) -> bytes | None:
     """
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError("idempotency.begin must run inside a transaction")
-    _, created = IdempotencyRecord.objects.get_or_create(scope=scope, key=key, defaults={"request_hash": request_hash})
-    if created:
-        return None
-    record = IdempotencyRecord.objects.get(scope=scope, key=key)
+    try:
+        record, created = IdempotencyRecord.objects.get_or_create(
+            scope=scope, key=key, defaults={"request_hash": request_hash}
+        )
+        if created:
+            return None
+        record.refresh_from_db()
+    except (IntegrityError, IdempotencyRecord.DoesNotExist):
+        # It was there a moment ago, and has been given back.
+        raise IdempotencyKeyInFlight from None
     if bytes(record.request_hash) != request_hash:
         raise IdempotencyKeyReused
     if record.reply is None:
