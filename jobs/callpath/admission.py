@@ -117,7 +117,7 @@ def _statement(*, team: TeamRef, job_id: UUID, request: CallRequest) -> tuple[st
 
 
 def _max_in_flight(team: TeamRef) -> int:
-    return team.max_calls_in_flight or settings.TEAM_CALLS_IN_FLIGHT
+    return settings.TEAM_CALLS_IN_FLIGHT if team.max_calls_in_flight is None else team.max_calls_in_flight
 
 
 def _translated(error: BaseException | None, *, team: TeamRef, request: CallRequest) -> BaseException:

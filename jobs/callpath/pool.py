@@ -11,17 +11,20 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
-from threading import Thread
+from threading import Semaphore, Thread
 from typing import Any
 
 import uvloop
 from celery.concurrency.base import BasePool
+from celery.worker import state
 from kombu.serialization import loads
 
 logger = logging.getLogger(__name__)
 
 #: How long a warm shutdown waits for calls in flight.
 SHUTDOWN_GRACE_S = 130
+#: How often a thread that waits for a slot looks whether the worker is to stop.
+SLOT_PAUSE_S = 0.2
 
 
 class AsyncioPool(BasePool):
@@ -40,7 +43,7 @@ class AsyncioPool(BasePool):
         self.thread.start()
         self.in_flight: set[Future[None]] = set()
         self.runner = self._submit(runner.start()).result(timeout=90)
-        self.slots = asyncio.Semaphore(self.limit)
+        self.slots = Semaphore(self.limit)
 
     def on_stop(self) -> None:
         """Let calls in flight end, then stop the loop."""
@@ -67,6 +70,10 @@ class AsyncioPool(BasePool):
         all that a worker did for a call. Redis has forgotten the message already (`no_ack` on the queue).
         """
         task_name, _task_id, _request, body, content_type, content_encoding = args
+        # Celery's thread waits here, and so takes no further message: the others are for other workers. `no_ack` knows
+        # no prefetch limit that would do it.
+        while not self.slots.acquire(timeout=SLOT_PAUSE_S) and state.should_stop is None:
+            pass
         accepted_at = time.monotonic()
         _positional, keywords, _embedded = loads(body, content_type, content_encoding, accept={"application/json"})
         future = self._submit(self._run(task_name, keywords))
@@ -74,17 +81,17 @@ class AsyncioPool(BasePool):
 
         def done(future: Future[None]) -> None:
             self.in_flight.discard(future)
+            self.slots.release()
             if callback is not None:
                 callback((0, None, time.monotonic() - accepted_at))
 
         future.add_done_callback(done)
 
     async def _run(self, task_name: str, keywords: dict[str, Any]) -> None:
-        async with self.slots:
-            try:
-                await self.app.tasks[task_name].run(self.runner, **keywords)
-            except Exception:
-                logger.exception("task %s failed", task_name)
+        try:
+            await self.app.tasks[task_name].run(self.runner, **keywords)
+        except Exception:
+            logger.exception("task %s failed", task_name)
 
     def _submit(self, coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
