@@ -115,7 +115,8 @@ def _order(
             key=CallKey(principal.idempotency_scope, key) if key is not None else None,
         ),
         form=form,
-        request_hash=hash_request("POST", request.path, payload) if key is not None else b"",
+        # The form is part of it: what is stored for one is no answer in another.
+        request_hash=hash_request("POST", request.path, [form, payload]) if key is not None else b"",
     )
 
 

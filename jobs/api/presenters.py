@@ -5,7 +5,7 @@ from typing import Any
 
 from billing.models import CreditHold
 from jobs.errors import call_failed
-from jobs.models import Call
+from jobs.models import Attempt, Call
 from jobs.queries.completion import Completion, is_part_of_completion
 from jobs.queries.usage import Totals, Usage
 
@@ -103,6 +103,24 @@ def call_detail(call: Call) -> dict[str, Any]:
         "error": call.error or None,
         "code": call_failed(call.cause).code if call.cause else None,
         "metadata": {"tokens_used": call.tokens, "latency_ms": call.latency_ms, "model_group": call.model_group},
+    }
+
+
+def attempt_body(attempt: Attempt) -> dict[str, Any]:
+    """AttemptOut."""
+    return {
+        "sequence": attempt.sequence,
+        "model_name": attempt.model_name,
+        "outcome": attempt.outcome,
+        "cause": attempt.cause or None,
+        "error_class": attempt.error_class or None,
+        "http_status": attempt.http_status,
+        "prompt_tokens": attempt.prompt_tokens,
+        "completion_tokens": attempt.completion_tokens,
+        "usage_is_estimated": attempt.usage_is_estimated,
+        "cost_usd": attempt.cost_usd,
+        "latency_ms": attempt.latency_ms,
+        "started_at": attempt.started_at,
     }
 
 

@@ -4,7 +4,7 @@ from rest_framework import serializers
 
 from config.foundation.api.fields import ClientIdField, MetadataField, TextField
 from jobs.api.chat import ChatIn
-from jobs.models import Call
+from jobs.models import Attempt, Call
 
 
 class JobIn(serializers.Serializer):
@@ -160,6 +160,23 @@ class CallListOut(serializers.Serializer):
     calls = CallOut(many=True)
 
 
+class AttemptOut(serializers.Serializer):
+    """One model that was tried for a call."""
+
+    sequence = serializers.IntegerField()
+    model_name = serializers.CharField()
+    outcome = serializers.ChoiceField(choices=Attempt.Outcome.choices)
+    cause = serializers.CharField(allow_null=True)
+    error_class = serializers.CharField(allow_null=True)
+    http_status = serializers.IntegerField(allow_null=True)
+    prompt_tokens = serializers.IntegerField()
+    completion_tokens = serializers.IntegerField()
+    usage_is_estimated = serializers.BooleanField()
+    cost_usd = serializers.DecimalField(max_digits=20, decimal_places=12, allow_null=True)
+    latency_ms = serializers.IntegerField()
+    started_at = serializers.DateTimeField()
+
+
 class CallDetailOut(serializers.Serializer):
     """A call, and its result where that is kept."""
 
@@ -175,6 +192,7 @@ class CallDetailOut(serializers.Serializer):
     code = serializers.CharField(allow_null=True)
     response = AnswerOut(allow_null=True)
     metadata = CallMetadataOut()
+    attempts = serializers.ListField(child=AttemptOut(), required=False, help_text="For operators only.")
 
 
 class JobSummaryOut(serializers.Serializer):

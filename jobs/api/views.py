@@ -30,7 +30,7 @@ from jobs.callpath.content import fetch_answer
 from jobs.models import Job
 from jobs.queries import jobs as job_queries
 from jobs.queries import usage
-from jobs.queries.calls import calls_of_job, get_call
+from jobs.queries.calls import attempts_of, calls_of_job, get_call
 from jobs.queries.completion import calls_of
 from jobs.services import jobs
 from tenancy.api.base import ApiView
@@ -136,12 +136,14 @@ class CallView(ApiView):
 
     @extend_schema(operation_id="get_call", responses=CallDetailOut)
     def get(self, request: Request, job_id: str, call_id: str) -> Response:
-        """Get a call, and the result of an asynchronous one once it has ended."""
+        """Get a call, and the result of an asynchronous one once it has ended. Operators also get its attempts."""
         job = job_queries.get_job(job_id=job_queries.parse_job_id(job_id), team_pk=_readable_team(request))
         call = get_call(job_id=job.id, call_id=job_queries.parse_id(call_id, field="call_id"))
         answer = fetch_answer(call)
-        body = presenters.call_detail(call)
-        return Response({**body, "response": response(answer) if answer else None})
+        body = {**presenters.call_detail(call), "response": response(answer) if answer else None}
+        if principal_of(request).kind == "operator":
+            body["attempts"] = [presenters.attempt_body(attempt) for attempt in attempts_of(call.id)]
+        return Response(body)
 
 
 class TeamJobsView(ApiView):

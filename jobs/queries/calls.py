@@ -5,7 +5,7 @@ from uuid import UUID
 from django.db.models import QuerySet
 
 from jobs.errors import CallNotFound
-from jobs.models import Call
+from jobs.models import Attempt, Call
 
 
 def get_call(*, job_id: UUID, call_id: UUID) -> Call:
@@ -19,3 +19,8 @@ def get_call(*, job_id: UUID, call_id: UUID) -> Call:
 def calls_of_job(job_id: UUID) -> QuerySet[Call]:
     """A job's calls, newest first."""
     return Call.objects.filter(job_id=job_id).order_by("-created_at", "-id")
+
+
+def attempts_of(call_id: UUID) -> list[Attempt]:
+    """What was tried for a call, in order. For operators only: it names the models."""
+    return list(Attempt.objects.filter(call_id=call_id).order_by("sequence"))

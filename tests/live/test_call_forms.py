@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -13,6 +14,8 @@ from tests.support.live import ANSWER_COST_USD, MESSAGES, LiveTeam, MakeStack, T
 from tests.support.stack import FakeProvider, Stack, eventually
 
 FETCHED_ANSWER_TTL_S = 1
+#: A word of Python's, which cannot be written as an argument's name.
+ASYNC: dict[str, Any] = {"async": True}
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +41,11 @@ def fetched(team: LiveTeam, location: str) -> dict[str, Any]:
 
 
 def ended(team: LiveTeam, location: str) -> dict[str, Any]:
-    return eventually(
-        lambda: call if (call := fetched(team, location))["state"] not in ("queued", "running") else None,
-        "the call ends",
-        within_s=15,
-    )
+    def has_ended() -> bool:
+        return fetched(team, location)["state"] not in ("queued", "running")
+
+    eventually(has_ended, "the call ends", within_s=15)
+    return fetched(team, location)
 
 
 def one_call(team: LiveTeam, **fields: Any) -> httpx.Response:
@@ -50,7 +53,7 @@ def one_call(team: LiveTeam, **fields: Any) -> httpx.Response:
     return team.api.post("/api/jobs/create-and-call", json=body)
 
 
-@pytest.mark.parametrize(("fields", "headers"), [({"async": True}, {}), ({}, {"Prefer": "respond-async"})])
+@pytest.mark.parametrize(("fields", "headers"), [(ASYNC, {}), ({}, {"Prefer": "respond-async"})])
 def test_an_asynchronous_call_is_accepted_and_its_answer_fetched(
     tenants: Tenants, provider: FakeProvider, fields: dict[str, Any], headers: dict[str, str]
 ) -> None:
@@ -76,7 +79,7 @@ def test_an_asynchronous_call_is_accepted_and_its_answer_fetched(
 
 def test_an_asynchronous_call_that_fails_says_why_and_names_no_model(tenants: Tenants) -> None:
     team = tenants.team([tenants.group("status-400")])
-    accepted = ask(team, team.open_job(), **{"async": True})
+    accepted = ask(team, team.open_job(), **ASYNC)
 
     call = ended(team, accepted.headers["Location"])
 
@@ -88,7 +91,7 @@ def test_an_asynchronous_call_that_fails_says_why_and_names_no_model(tenants: Te
 
 def test_an_answer_is_erased_soon_after_it_was_fetched(brisk: Stack, brisk_tenants: Tenants) -> None:
     team = brisk_tenants.team([brisk_tenants.group("ok")])
-    location = ask(team, team.open_job(), **{"async": True}).headers["Location"]
+    location = ask(team, team.open_job(), **ASYNC).headers["Location"]
     assert ended(team, location)["response"]["content"] == ANSWER
     # A client whose connection broke may ask once more.
     assert fetched(team, location)["response"]["content"] == ANSWER
@@ -104,12 +107,37 @@ def test_an_answer_is_erased_soon_after_it_was_fetched(brisk: Stack, brisk_tenan
 def test_another_teams_call_is_not_to_be_seen(tenants: Tenants) -> None:
     group = tenants.group("ok")
     owner, stranger = tenants.team([group]), tenants.team([group])
-    location = ask(owner, owner.open_job(), **{"async": True}).headers["Location"]
+    location = ask(owner, owner.open_job(), **ASYNC).headers["Location"]
 
     refused, unknown = stranger.api.get(location), stranger.api.get(location.rpartition("/")[0] + f"/{uuid.uuid4()}")
 
     assert [refused.status_code, unknown.status_code] == [404, 404]
     assert refused.json()["detail"] == unknown.json()["detail"]
+
+
+def test_a_key_is_bound_to_the_form_of_the_answer(tenants: Tenants) -> None:
+    team = tenants.team([tenants.group("ok")])
+    job, key = team.open_job(), {"Idempotency-Key": uuid.uuid4().hex}
+    assert team.call(job, headers={**key, "Prefer": "respond-async"}).status_code == 202
+
+    refused = team.call(job, headers=key)
+
+    assert (refused.status_code, refused.json()["code"]) == (422, "idempotency_key_reused")
+    assert len(team.api.get(f"/api/jobs/{job}/calls").json()["calls"]) == 1
+
+
+def test_operators_see_what_was_tried_and_teams_do_not(tenants: Tenants) -> None:
+    team = tenants.team([tenants.group("status-500", "ok")])
+    job = team.open_job()
+    path = f"/api/jobs/{job}/calls/{team.call(job).json()['call_id']}"
+
+    attempts = tenants.operator.get(path).json()["attempts"]
+
+    assert [attempt["model_name"] for attempt in attempts] == ["secret-model-0", "secret-model-1"]
+    assert [attempt["outcome"] for attempt in attempts] == ["failed", "succeeded"]
+    assert (attempts[0]["cause"], attempts[0]["http_status"]) == ("provider_error", 500)
+    assert attempts[1]["cost_usd"] == float(ANSWER_COST_USD)
+    assert "attempts" not in team.api.get(path).json()
 
 
 def test_a_job_lists_its_calls_without_their_models(tenants: Tenants) -> None:
@@ -169,9 +197,21 @@ def test_without_a_credit_there_is_no_job_of_one_call(tenants: Tenants, provider
     assert provider.requests(unused) == 0
 
 
+def test_many_jobs_of_one_call_that_end_at_once_are_all_answered(tenants: Tenants, provider: FakeProvider) -> None:
+    held = f"held/{uuid.uuid4().hex}"
+    team = tenants.team([tenants.group(held)])
+    with ThreadPoolExecutor(60) as threads:
+        answers = [threads.submit(one_call, team) for _ in range(60)]
+        provider.wait_for(held, 60)
+        provider.release(held)
+
+        assert [answer.result(60).status_code for answer in answers] == [200] * 60
+    assert team.balance()["credits_remaining"] == 40
+
+
 def test_an_asynchronous_job_of_one_call_ends_by_itself(tenants: Tenants) -> None:
     team = tenants.team([tenants.group("ok")])
-    accepted = one_call(team, **{"async": True})
+    accepted = one_call(team, **ASYNC)
     assert accepted.status_code == 202
 
     assert ended(team, accepted.headers["Location"])["state"] == "succeeded"
