@@ -21,6 +21,7 @@ class Cause(StrEnum):
     CONTEXT_WINDOW = "context_window"
     CUT_SHORT = "cut_short"
     CLIENT_GONE = "client_gone"
+    UNEXPECTED = "unexpected"
 
 
 #: What a client reads after "LLM call failed: ".
@@ -38,6 +39,7 @@ TEXTS = {
     Cause.CONTEXT_WINDOW: "The request is too long for the model",
     Cause.CUT_SHORT: "The model's answer broke off",
     Cause.CLIENT_GONE: "The client left before the answer's end",
+    Cause.UNEXPECTED: "The model could not be asked",
 }
 
 #: The request's own fault: another model would say the same, so no fallback (contract, "Fallbacks").

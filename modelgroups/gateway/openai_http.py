@@ -120,7 +120,10 @@ def _post(target: Target, request: ChatRequest, **more: Any) -> AbstractAsyncCon
     """The provider's response. Entering it raises aiohttp.ClientError."""
     config = target.config
     base = str(config.get("api_base") or os.environ.get("OPENAI_BASE_URL") or OPENAI_API_BASE)
-    key = target.api_key or os.environ.get("OPENAI_API_KEY")
+    key = target.api_key
+    if key is None and "api_base" not in config:
+        # The platform's own key is for the platform's own provider.
+        key = os.environ.get("OPENAI_API_KEY")
     payload = {
         "model": litellm_name(target.model_name, config).removeprefix("openai/"),
         "messages": request.messages,

@@ -18,6 +18,13 @@ def _text(value: Any) -> str | None:
     return None if isinstance(value, str) and 0 < len(value) <= MAX_TEXT else "must be a non-empty text"
 
 
+def _secret(value: Any) -> str | None:
+    """It goes into a header, where a line's end pasted with it would break every call."""
+    if _text(value) is not None:
+        return "must be a non-empty text"
+    return None if value.isascii() and value.isprintable() and " " not in value else "must be printable, without spaces"
+
+
 def _number(least: float, most: float) -> Callable[[Any], str | None]:
     def check(value: Any) -> str | None:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -90,7 +97,7 @@ def _is_listed(host: str) -> bool:
 ALLOWED: Mapping[str, Callable[[Any], str | None]] = {
     "model": _text,
     "api_base": _api_base,
-    "api_key": _text,
+    "api_key": _secret,
     "api_version": _text,
     "mock_response": _text,
     "timeout": _number(0.1, 600),

@@ -93,7 +93,7 @@ async def _ask(target: Target, request: ChatRequest, **more: Any) -> Any:
         response = await litellm.acompletion(
             model=litellm_name(target.model_name, target.config),
             messages=request.messages,
-            api_key=target.api_key,
+            api_key=target.api_key or _no_key(target),
             num_retries=0,
             max_retries=0,
             # Else LiteLLM looks for MCP servers among a call's tools, for which it imports a package that it
@@ -107,6 +107,13 @@ async def _ask(target: Target, request: ChatRequest, **more: Any) -> Any:
         # With drop_params, LiteLLM answers a 422 by leaving parameters out; after the second it returns nothing.
         raise AttemptFailed(Cause.REQUEST_REFUSED, error_class="UnprocessableEntityError", http_status=422)
     return response
+
+
+def _no_key(target: Target) -> str | None:
+    """Else LiteLLM would send the platform's OPENAI_API_KEY to whatever address serves this as OpenAI."""
+    is_served_elsewhere = "api_base" in target.config
+    provider = litellm_name(target.model_name, target.config).partition("/")[0]
+    return "none" if is_served_elsewhere and provider == "openai" else None
 
 
 async def warm_up() -> None:

@@ -56,11 +56,19 @@ class ChatDelta:
     tool_calls: list[dict[str, Any]] | None = field(default=None, repr=False)
 
 
+#: More than any answer has, and at any price less than a cost that can be stored.
+MOST_TOKENS = 2**31 - 1
+MOST_COST_USD = Decimal(10**7)
+
+
 def token_count(reported: Any) -> int:
     """A provider's count as a number that can be stored; nonsense counts as 0."""
-    return min(max(reported, 0), 2**53) if isinstance(reported, int) else 0
+    return min(max(reported, 0), MOST_TOKENS) if isinstance(reported, int) else 0
 
 
 def short_text(reported: Any) -> str | None:
     """A provider's short text, such as a finish reason, as a text that can be stored."""
-    return reported.replace("\x00", "")[:64] if isinstance(reported, str) else None
+    if not isinstance(reported, str):
+        return None
+    # Neither NUL nor half a character can be stored.
+    return reported.replace("\x00", "").encode("utf-8", "replace").decode()[:64]

@@ -48,16 +48,17 @@ def create_model_group(
 def replace_models(*, group_name: str, models: Sequence[ModelSpec]) -> ModelGroup:
     """Replace a group's models as a whole; calls already running keep the list they started with.
 
-    A model without an `api_key` that stood in the group under the same name keeps the key it had.
+    A model without an `api_key` that stood in the group under the same name keeps the key it had, as long as it is
+    asked at the same place: who may change a model may not have its key sent elsewhere.
     Raises ModelGroupNotFound, ModelPriceUnknown, InvalidInput.
     """
     rows = _rows(models)
     group = _locked(group_name)
-    kept = {row.model_name: row for row in group.models.exclude(api_key_encrypted=None)}
+    kept = {_place(row): row for row in group.models.exclude(api_key_encrypted=None)}
     for row in rows:
-        if row.api_key_encrypted is None and row.model_name in kept:
-            row.api_key_encrypted = kept[row.model_name].api_key_encrypted
-            row.api_key_last_four = kept[row.model_name].api_key_last_four
+        if row.api_key_encrypted is None and _place(row) in kept:
+            row.api_key_encrypted = kept[_place(row)].api_key_encrypted
+            row.api_key_last_four = kept[_place(row)].api_key_last_four
     group.models.all().delete()
     _attach(group, rows)
     group.save(update_fields=["updated_at"])
@@ -90,6 +91,11 @@ def assign_groups(*, team_pk: int, group_names: Sequence[str]) -> None:
     GroupAssignment.objects.bulk_create(
         GroupAssignment(team=team, group=groups[name], position=position) for position, name in enumerate(names)
     )
+
+
+def _place(row: GroupModel) -> tuple[str, Any, Any]:
+    """Whom a model's key is shown to."""
+    return row.model_name, row.config.get("model"), row.config.get("api_base")
 
 
 def _locked(group_name: str) -> ModelGroup:

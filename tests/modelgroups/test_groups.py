@@ -87,6 +87,22 @@ def test_replacing_models_keeps_a_key_that_is_not_given_again(operator: ApiClien
     assert [model["config"] for model in answer["models"]] == [{"timeout": 5, "api_key": "****7788"}, {}]
 
 
+@pytest.mark.parametrize("elsewhere", [{"api_base": "https://elsewhere.example/v1"}, {"model": "openai/other"}])
+def test_a_key_is_not_taken_along_to_another_place(
+    operator: ApiClient, tenant: Tenant, elsewhere: dict[str, str]
+) -> None:
+    price = {"input_cost_per_token": 0, "output_cost_per_token": 0}
+    operator.post("/api/model-groups/create", group({"model_name": "m", "config": {"api_key": SECRET, **price}}))
+
+    answer = operator.put(
+        "/api/model-groups/New/models", {"models": [{"model_name": "m", "config": {**price, **elsewhere}}]}
+    )
+
+    assert answer.status_code == 200, answer.json()
+    assert "api_key" not in answer.json()["models"][0]["config"]
+    assert GroupModel.objects.get(group__group_name="New").api_key_encrypted is None
+
+
 def test_a_providers_key_is_written_and_never_read(operator: ApiClient, db: None) -> None:
     made = operator.post("/api/model-groups/create", group({"model_name": "gpt-4o", "config": {"api_key": SECRET}}))
 
@@ -110,7 +126,7 @@ def test_a_providers_key_is_written_and_never_read(operator: ApiClient, db: None
         ("proxy", "x"), ("api_type", "azure"), ("model_info", {}), ("callbacks", []), ("mock_response", ""), ("timeout", 0),
         ("timeout", "5"), ("timeout", 1e9), ("api_base", "ftp://x"), ("api_base", "http://u:p@example.com"), ("api_base", 7),
         ("temperature", 3), ("max_tokens", 0), ("max_tokens", 1.5), ("stop", []), ("stop", ["a"] * 5), ("seed", True),
-        ("extra_headers", {"a": 1}), ("extra_headers", {"a": "b\r\nc"}), ("input_cost_per_token", -1), ("api_key", ""),
+        ("extra_headers", {"a": 1}), ("extra_headers", {"a": "b\r\nc"}), ("input_cost_per_token", -1), ("api_key", ""), ("api_key", "sk-a\n"),
     ],
 )  # fmt: skip
 def test_a_parameter_that_is_not_allowed_is_named(operator: ApiClient, parameter: str, value: Any) -> None:
