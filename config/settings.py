@@ -97,6 +97,9 @@ DATABASES: dict[str, dict[str, Any]] = {"default": env.db_url("DATABASE_URL")}
 if "postgresql" not in DATABASES["default"]["ENGINE"]:
     raise ImproperlyConfigured("DATABASE_URL must name a PostgreSQL database: the ledger's rules live in it")
 DATABASES["default"].setdefault("OPTIONS", {})
+#: Whoever is stopped in the middle of a transaction must not keep its rows locked for good.
+_OPTIONS = DATABASES["default"]["OPTIONS"]
+_OPTIONS["options"] = f"{_OPTIONS.get('options', '')} -c idle_in_transaction_session_timeout=60s".strip()
 #: Pooled connections for the threads of web (config/asgi.py sets it) and of the calls' worker (the Procfile does).
 #: Elsewhere 0: Celery closes connections around every task and would tear a pool down each time.
 DATABASE_POOL_SIZE = env.int("DATABASE_POOL_SIZE", default=0)

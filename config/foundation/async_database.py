@@ -30,6 +30,9 @@ Lane = Literal["calls", "health"]
 #: are also locked in its order, by all processes alike.
 PLANS = "-c enable_seqscan=off -c enable_bitmapscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
 
+#: No hot statement takes long, so one that does waits for somebody's lock.
+LIMITS = "-c statement_timeout=10s -c lock_timeout=3s"
+
 _pools: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Lane, _Pool]] = WeakKeyDictionary()
 
 
@@ -43,7 +46,7 @@ async def _pool(lane: Lane) -> _Pool:
             for name, value in connection.get_connection_params().items()
             if name not in {"cursor_factory", "context", "pool", "server_side_binding", "prepare_threshold"}
         }
-        options = f"{arguments.pop('options', '')} -c timezone=UTC -c statement_timeout=10s {PLANS}".strip()
+        options = f"{arguments.pop('options', '')} -c timezone=UTC {LIMITS} {PLANS}".strip()
         pool = AsyncConnectionPool(
             # prepare_threshold: the hot statements are few, so preparing them at the second use pays.
             kwargs={
@@ -64,11 +67,15 @@ async def _pool(lane: Lane) -> _Pool:
     return pool
 
 
+class RowsLocked(DependencyUnavailable):
+    """Others are served meanwhile: the trouble is with these rows."""
+
+
 async def fetch_one(sql: str, parameters: Mapping[str, Any], *, lane: Lane = "calls") -> Row | None:
     """Run one statement in a transaction of its own and return its first row.
 
-    Raises DependencyUnavailable where PostgreSQL cannot be reached; other psycopg errors (a violated
-    constraint, say) pass to the caller.
+    Raises DependencyUnavailable where PostgreSQL cannot be reached, as RowsLocked where it can, but another
+    transaction keeps these rows; other psycopg errors (a violated constraint, say) pass to the caller.
     """
     rows = await fetch_all(sql, parameters, lane=lane)
     return rows[0] if rows else None
@@ -81,6 +88,8 @@ async def fetch_all(sql: str, parameters: Mapping[str, Any], *, lane: Lane = "ca
         async with pool.connection() as conn:
             cursor = await conn.execute(sql, parameters)
             return await cursor.fetchall() if cursor.description else []
+    except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled) as error:
+        raise RowsLocked("database") from error
     except (PoolTimeout, psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise DependencyUnavailable("database") from error
 

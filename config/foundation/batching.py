@@ -40,6 +40,7 @@ class Batcher(Generic[Item, Result]):
         self._run = run
         self._most = most
         self._one_by_one = one_by_one
+        self._alone: set[asyncio.Task[None]] = set()
         self._queues: WeakKeyDictionary[asyncio.AbstractEventLoop, _Queue[Item, Result]] = WeakKeyDictionary()
 
     async def __call__(self, item: Item) -> Result:
@@ -65,8 +66,11 @@ class Batcher(Generic[Item, Result]):
             results = await self._run([item for item, _ in batch])
         except Exception as error:  # noqa: BLE001 (everybody in the batch gets it)
             if len(batch) > 1 and isinstance(error, self._one_by_one):
+                # Beside the batches that follow: those must not wait for what keeps this one.
                 for single in batch:
-                    await self._serve([single])
+                    task = asyncio.get_running_loop().create_task(self._serve([single]))
+                    self._alone.add(task)
+                    task.add_done_callback(self._alone.discard)
                 return
             for _, result in batch:
                 if not result.done():

@@ -4,6 +4,7 @@ It knows neither the provider nor the database: `send` asks one model, and what 
 """
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,9 +18,12 @@ from django.conf import settings
 from jobs.callpath.cooldown import CoolDowns
 from jobs.errors import Failure
 from modelgroups.gateway.errors import REQUESTS_OWN_FAULT, AttemptFailed, Cause
-from modelgroups.gateway.types import ChatAnswer, Target
+from modelgroups.gateway.types import MOST_COST_USD, ChatAnswer, Target
 
-#: Asks one model within so many seconds. Raises AttemptFailed; any other exception is a bug.
+logger = logging.getLogger(__name__)
+
+#: Asks one model within so many seconds. Raises AttemptFailed; any other exception is a bug, or a model's
+#: configuration that nobody thought of: it is logged, and the next model is asked.
 Send = Callable[[Target, float], Awaitable[ChatAnswer]]
 
 #: What may be over a moment later. A timeout is not among them: another one would cost as much time again.
@@ -122,6 +126,9 @@ class Fallback:
         except AttemptFailed as error:
             result = error
             self._cool_downs.failed(target, error)
+        except Exception as error:
+            logger.exception("asking %s failed in a way that it should not", target.model_name)
+            result = AttemptFailed(Cause.UNEXPECTED, error_class=type(error).__name__)
         failed = result if isinstance(result, AttemptFailed) else None
         record = AttemptRecord(
             sequence=len(self._attempts) + 1,
@@ -130,7 +137,7 @@ class Fallback:
             latency_ms=milliseconds_since(started),
             prompt_tokens=result.usage.prompt_tokens,
             completion_tokens=result.usage.completion_tokens,
-            cost_usd=result.usage.cost_usd,
+            cost_usd=None if result.usage.cost_usd is None else min(result.usage.cost_usd, MOST_COST_USD),
             started_at=started_at,
             cause=failed.cause if failed else "",
             error_class=failed.error_class if failed else "",

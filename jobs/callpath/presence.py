@@ -16,7 +16,10 @@ logger = logging.getLogger(__name__)
 
 
 class Presence:
-    """A row of CallProcess, kept fresh. Needs the event loop that it will live on."""
+    """A row of CallProcess, kept fresh. Needs the event loop that it will live on.
+
+    Its beats do not queue behind the calls' statements: a busy process is not a dead one.
+    """
 
     def __init__(self, kind: str) -> None:
         self.id = uuid.uuid4()
@@ -35,7 +38,7 @@ class Presence:
     async def _beat(self) -> None:
         while True:
             try:
-                await async_database.fetch_all(HEARTBEAT, {"process_id": self.id, "name": self._name})
+                await async_database.fetch_all(HEARTBEAT, {"process_id": self.id, "name": self._name}, lane="health")
             except DependencyUnavailable:
                 logger.warning("no heartbeat: the database is away")
             except Exception:

@@ -56,7 +56,7 @@ class Runner:
         self._streams: dict[UUID, Delivery] = {}
         self._cool_downs = CoolDowns(lambda text: self._bulletins.say(COOLING, text))
         self._bulletins = Bulletins({CANCELLED: self._abandon, COOLING: self._cool_downs.hear})
-        self._claim = Batcher(self._claim_all)
+        self._claim = Batcher(self._claim_all, one_by_one=async_database.RowsLocked)
 
     async def close(self) -> None:
         """Send the replies, and say good-bye."""
@@ -73,34 +73,37 @@ class Runner:
         if message.call_id in self._running:
             logger.info("call %s was not to be claimed: it runs here", message.call_id)
             return
+        delivery = Delivery(message, self._replies)
         self._running.add(message.call_id)
+        if message.streams:
+            # Before it is claimed: from then on, a client that leaves is heard of here only.
+            self._streams[message.call_id] = delivery
         try:
             if claimed := await _patiently(partial(self._claim, message.call_id)):
-                await self._run(message, claimed)
+                await self._run(message, claimed, delivery)
             else:
                 logger.info("call %s was not to be claimed", message.call_id)
         finally:
+            self._streams.pop(message.call_id, None)
             self._running.discard(message.call_id)
 
-    async def _run(self, message: CallMessage, claimed: list[async_database.Row]) -> None:
+    async def _run(self, message: CallMessage, claimed: list[async_database.Row], delivery: Delivery) -> None:
         call_id = message.call_id
         failpoint("worker.claimed")
         started = time.monotonic()
-        delivery = Delivery(message, self._replies)
-        if message.streams:
-            self._streams[call_id] = delivery
         try:
             message = await _with_request(message)
             outcome = await self._ask_models(message, claimed, started, delivery)
         except Exception:
             logger.exception("call %s stumbled over a bug", call_id)
             outcome = Outcome(attempts=[], cause=Failure.INTERNAL)
-        finally:
-            self._streams.pop(call_id, None)
         failpoint("worker.answered")
         reply = replace(_reply(call_id, outcome, milliseconds_since(started)), deltas=delivery.deltas)
-        await self._record(message, outcome, reply, keep_s=claimed[0]["keep_content_s"])
+        recorded = await self._record(message, outcome, reply, keep_s=claimed[0]["keep_content_s"])
         failpoint("worker.recorded")
+        if recorded is not None and recorded["state"] != reply.state:
+            # The sweeper took us for dead and was faster: what is on record is what is said.
+            reply = Reply(call_id, state=recorded["state"], cause=recorded["cause"], deltas=reply.deltas)
         if message.ends_job is not None:
             reply = replace(reply, job=await self._end_job(message.ends_job))
             failpoint("worker.job_ended")
@@ -138,53 +141,68 @@ class Runner:
             return {"job_id": str(job_id), "status": "in_progress"}
         return job_part(completion)
 
-    async def _record(self, message: CallMessage, outcome: Outcome, reply: Reply, *, keep_s: int | None) -> None:
+    async def _record(
+        self, message: CallMessage, outcome: Outcome, reply: Reply, *, keep_s: int | None
+    ) -> async_database.Row | None:
         """Write the outcome down, however long the database is away: what was spent must not be forgotten.
 
         With it what was asked and answered, where the team wants it kept (`keep_s`) or somebody will fetch it, and
-        the answer under its Idempotency-Key.
+        the answer under its Idempotency-Key. Returns the call's state and cause as they are then, None where unknown.
         """
-        record = partial(_record_outcome, outcome_row(outcome, reply))
+        row = outcome_row(outcome, reply)
+        record, again = partial(_record_outcome, row), partial(_record_alone, row)
         if keep_s is not None or message.is_stored or message.key is not None:
-            record = partial(_record_with_content, outcome_row(outcome, reply), message, reply, keep_s)
+            record = again = partial(_record_with_content, row, message, reply, keep_s)
         try:
-            await _patiently(record)
+            return await _patiently(record, again=again)
         except DependencyUnavailable:
             logger.error("the outcome of call %s is lost: %s", message.call_id, outcome.attempts)
         except psycopg.errors.UniqueViolation:
             # The attempts are there: it was recorded, and the database went away before it could say so.
             logger.warning("the outcome of call %s was recorded already", message.call_id)
+        return None
 
 
-async def _patiently(work: Callable[[], Awaitable[Result]]) -> Result:
-    """Do it, however long the database is away. Raises DependencyUnavailable in the end."""
+async def _patiently(
+    work: Callable[[], Awaitable[Result]], *, again: Callable[[], Awaitable[Result]] | None = None
+) -> Result:
+    """Do it, or from the second time on `again`, however long the database is away. Raises DependencyUnavailable."""
     for _ in range(DATABASE_TRIES):
         try:
             return await work()
-        except DependencyUnavailable:
-            logger.warning("the database is away; what a call needs of it waits")
+        except DependencyUnavailable as error:
+            logger.warning("what a call needs of the database waits: %r", error.__cause__)
             await asyncio.sleep(DATABASE_PAUSE_S)
+            work = again or work
     return await work()
 
 
-async def _record_all(outcomes: list[dict[str, Any]]) -> Sequence[None]:
-    # In an order that all workers share, so that none waits for another in a circle.
-    outcomes = sorted(outcomes, key=lambda outcome: outcome["call_id"])
-    await async_database.fetch_all(RECORD_OUTCOMES, {"outcomes": json.dumps(outcomes)})
-    return [None] * len(outcomes)
+async def _record_all(outcomes: list[dict[str, Any]]) -> Sequence[async_database.Row | None]:
+    recorded = await async_database.fetch_all(RECORD_OUTCOMES, {"outcomes": json.dumps(outcomes)})
+    states = {str(row["id"]): row for row in recorded}
+    return [states.get(outcome["call_id"]) for outcome in outcomes]
 
 
-_record_outcome = Batcher(_record_all, one_by_one=psycopg.IntegrityError)
+#: One outcome that cannot be recorded, or whose job somebody keeps locked, is no trouble of the others'.
+_record_outcome = Batcher(
+    _record_all, one_by_one=(psycopg.IntegrityError, psycopg.DataError, async_database.RowsLocked)
+)
 
 
-async def _record_with_content(outcome: dict[str, Any], message: CallMessage, reply: Reply, keep_s: int | None) -> None:
+async def _record_alone(outcome: dict[str, Any]) -> async_database.Row | None:
+    return (await _record_all([outcome]))[0]
+
+
+async def _record_with_content(
+    outcome: dict[str, Any], message: CallMessage, reply: Reply, keep_s: int | None
+) -> async_database.Row | None:
     parameters = {"call_id": reply.call_id, "outcomes": json.dumps([outcome])}
     if has_content := keep_s is not None or message.is_stored:
         parameters |= _content_parameters(message, reply, keep_s=keep_s)
     if message.key is not None:
         parameters |= _key_parameters(message.key, reply)
     statement = record_one_outcome(content=has_content, key=message.key is not None)
-    await async_database.fetch_all(statement, parameters)
+    return await async_database.fetch_one(statement, parameters)
 
 
 async def start() -> Runner:

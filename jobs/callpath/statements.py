@@ -71,14 +71,21 @@ ADMIT_STORED_CALL = _ADMIT_CALL.replace(
     ),
     key AS (
         UPDATE tenancy_idempotencyrecord SET reply = %(key_reply)s
-        FROM admitted WHERE scope = %(key_scope)s AND key = %(key)s
+        FROM admitted WHERE scope = %(key_scope)s AND key = %(key)s AND claimed_for = admitted.id
     ),
     """,
 )
 
 #: The client of a stream left before a worker took the call.
 CANCEL_QUEUED_CALL = """
-    UPDATE jobs_call SET state = 'cancelled', cause = %(cause)s, error = %(error)s, ended_at = clock_timestamp()
+    WITH job AS (
+        SELECT j.status IN ('completed', 'failed') AS has_ended FROM jobs_job j JOIN jobs_call c ON c.job_id = j.id
+        WHERE c.id = %(call_id)s
+        FOR SHARE OF j
+    )
+    UPDATE jobs_call SET state = 'cancelled', cause = %(cause)s, error = %(error)s, ended_at = clock_timestamp(),
+        is_late = job.has_ended
+    FROM job
     WHERE id = %(call_id)s AND state = 'queued'
     RETURNING id
 """
@@ -149,13 +156,14 @@ _RECORD_OUTCOMES = """
         error = CASE WHEN c.state = 'running' THEN o.error ELSE c.error END,
         ended_at = CASE WHEN c.state = 'running' THEN clock_timestamp() ELSE c.ended_at END,
         latency_ms = CASE WHEN c.state = 'running' THEN o.latency_ms ELSE c.latency_ms END,
-        is_late = c.is_late OR job.has_ended,
+        is_late = c.is_late OR (c.state = 'running' AND job.has_ended),
         finish_reason = o.finish_reason,
         prompt_tokens = c.prompt_tokens + o.prompt_tokens,
         completion_tokens = c.completion_tokens + o.completion_tokens,
         cost_usd = c.cost_usd + o.cost_usd
     FROM outcome o JOIN job ON job.call_id = o.call_id
     WHERE c.id = o.call_id
+    RETURNING c.id, c.state, c.cause
 """
 RECORD_OUTCOMES = _RECORD_OUTCOMES.replace("-- more", "")
 #: What was asked and answered, where that is kept (null where not) and for how long.

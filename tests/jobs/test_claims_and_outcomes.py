@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import uuid
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
@@ -9,11 +10,13 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.db import connection
 
 from config.foundation import async_database
-from jobs.callpath.statements import CLAIM_CALLS, RECORD_OUTCOMES
+from jobs.callpath.runner import _record_outcome
+from jobs.callpath.statements import CANCEL_QUEUED_CALL, CLAIM_CALLS, RECORD_OUTCOMES
 from jobs.models import Attempt, Call
-from tests.jobs.test_jobs import add_call, open_job
+from tests.jobs.test_jobs import add_call, complete, open_job
 from tests.support.api import Tenant
 from tests.support.coroutines import run
 
@@ -107,3 +110,56 @@ def test_an_outcome_counts_once_however_often_it_is_sent(tenant: Tenant) -> None
 
     assert Call.objects.get(pk=call.pk).cost_usd == Decimal("0.0000015")
     assert Attempt.objects.count() == 1
+
+
+def test_a_swept_call_stays_in_its_jobs_completion_when_its_outcome_comes_late(tenant: Tenant) -> None:
+    job = open_job(tenant)
+    swept = add_call(job, "running")
+    ended = {"state": "interrupted", "cause": "interrupted", "error": "x", "ended_at": swept.created_at}
+    Call.objects.filter(pk=swept.pk).update(**ended)
+    before = complete(tenant, job).json()
+    assert (before["costs"]["failed_calls"], before["costs"]["credit_applied"]) == (1, False)
+
+    record(outcome(swept))
+
+    after = complete(tenant, job).json()
+    assert (after["costs"]["failed_calls"], after["costs"]["running_calls"]) == (1, 0)
+    assert after["costs"]["credit_applied"] is False
+
+
+def test_a_stream_cancelled_after_its_jobs_end_is_late(tenant: Tenant) -> None:
+    job = open_job(tenant)
+    call = add_call(job, "queued")
+    before = complete(tenant, job, "failed").json()
+
+    assert len(rows(CANCEL_QUEUED_CALL, {"call_id": call.pk, "cause": "client_gone", "error": "x"})) == 1
+
+    assert Call.objects.get(pk=call.pk).is_late is True
+    assert complete(tenant, job, "failed").json() == before
+
+
+def test_one_outcome_that_cannot_be_recorded_keeps_no_other_from_it(tenant: Tenant) -> None:
+    job = open_job(tenant)
+    good, bad = add_call(job, "running"), add_call(job, "running")
+
+    async def both() -> list[Any]:
+        records = [_record_outcome(outcome(good)), _record_outcome(outcome(bad, finish_reason="\ud83d"))]
+        return await asyncio.gather(*records, return_exceptions=True)
+
+    recorded, refused = run(both)
+    assert recorded["state"] == "succeeded"
+    assert isinstance(refused, psycopg.DataError)
+    assert Call.objects.get(pk=good.pk).state == "succeeded"
+
+
+def test_a_job_that_somebody_keeps_locked_delays_no_other_outcome(tenant: Tenant) -> None:
+    calls = [add_call(open_job(tenant), "running") for _ in range(2)]
+    with psycopg.connect(os.environ["DATABASE_URL"], dbname=connection.settings_dict["NAME"]) as locker:
+        locker.execute("SELECT 1 FROM jobs_job WHERE id = %s FOR UPDATE", [calls[0].job_id])
+
+        async def both() -> list[Any]:
+            return await asyncio.gather(*(_record_outcome(outcome(call)) for call in calls), return_exceptions=True)
+
+        locked, recorded = run(both)
+    assert isinstance(locked, async_database.RowsLocked)
+    assert recorded["state"] == "succeeded"

@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections import Counter, defaultdict
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from jobs.callpath.cooldown import MAX_MODELS, CoolDowns, identity
 from jobs.callpath.fallback import Fallback, Outcome, weighted
 from modelgroups.gateway.errors import AttemptFailed, Cause
-from modelgroups.gateway.types import ChatAnswer, Target, Usage
+from modelgroups.gateway.types import MOST_COST_USD, ChatAnswer, Target, Usage
 
 ANSWER = ChatAnswer(content="Yes.", finish_reason="stop", usage=Usage(1, 1))
 
@@ -27,7 +28,7 @@ def failure(cause: Cause, **more: Any) -> AttemptFailed:
 class Provider:
     """Answers as it is told: each model by its list, the last of which is repeated."""
 
-    def __init__(self, **script: list[ChatAnswer | AttemptFailed]) -> None:
+    def __init__(self, **script: list[ChatAnswer | Exception]) -> None:
         self.script = defaultdict(lambda: [ANSWER], script)
         self.asked: list[str] = []
         self.timeouts: list[float] = []
@@ -37,7 +38,7 @@ class Provider:
         self.timeouts.append(timeout_s)
         script = self.script[asked.model_name]
         result = script.pop(0) if len(script) > 1 else script[0]
-        if isinstance(result, AttemptFailed):
+        if isinstance(result, Exception):
             raise result
         return result
 
@@ -101,6 +102,23 @@ def test_what_will_not_pass_is_not_tried_again(cool_downs: CoolDowns, cause: Cau
 
     assert run(provider, cool_downs, target("a")).cause == cause
     assert provider.asked == ["a"]
+
+
+def test_a_model_that_cannot_even_be_asked_is_one_that_failed(cool_downs: CoolDowns) -> None:
+    paid = failure(Cause.MALFORMED_ANSWER, usage=Usage(3, 4, Decimal("0.5")))
+    provider = Provider(first=[paid], second=[ValueError("a key with a line's end")])
+
+    outcome = run(provider, cool_downs, target("first"), target("second", priority=1), target("third", priority=2))
+
+    assert outcome.answer is ANSWER
+    assert [attempt.cause for attempt in outcome.attempts] == ["malformed_answer", "unexpected", ""]
+    assert outcome.attempts[0].cost_usd == Decimal("0.5")
+
+
+def test_a_cost_is_one_that_can_be_stored(cool_downs: CoolDowns) -> None:
+    absurd = ChatAnswer(content="", finish_reason="stop", usage=Usage(1, 1, Decimal(10) ** 12))
+
+    assert run(Provider(first=[absurd]), cool_downs, target("first")).attempts[0].cost_usd == MOST_COST_USD
 
 
 def test_retries_are_bounded(cool_downs: CoolDowns, settings: Any) -> None:
