@@ -76,11 +76,21 @@ class PostgresTap:
 
     async def _run(self) -> None:
         self._loop, self._stopped = asyncio.get_running_loop(), asyncio.Event()
-        server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
+        self._tasks: set[asyncio.Task[None]] = set()
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self._port: int = server.sockets[0].getsockname()[1]
         self._is_listening.set()
         await self._stopped.wait()
         server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _accept(self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        # Nobody else holds a connection's task once its sockets are closed.
+        task = asyncio.ensure_future(self._connect(from_client, to_client))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _connect(self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         from_server, to_server = await asyncio.open_connection(self._target.hostname, self._target.port)
