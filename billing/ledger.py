@@ -2,9 +2,10 @@
 
 A credit's life: `place_hold` when a job opens, then exactly one of `capture_hold` (it becomes a deduction) and
 `release_hold`. Every function is one statement. The rules are the database's own (constraints and the triggers
-of migration 0002), so no caller, however concurrent, can oversell an account or charge a job twice:
+of migrations 0002 and 0004), so no caller, however concurrent, can oversell an account or charge a job twice:
 
-    entry posted   → account.allocated/used and sequence move, entry gets sequence and balance_after
+    entry posted   → account.allocated/used and sequence move, entry gets sequence, balance_after and digest
+    … amount > 0   → a grant is made; amount < 0 → grants are drawn on (migration 0004)
     hold placed    → account.held grows, or the statement fails: account_is_never_overdrawn
     hold ended     → account.held shrinks, hold gets balance_after
 
@@ -15,16 +16,29 @@ import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
 from django.db import IntegrityError, connection, transaction
 
-from billing.errors import InsufficientCredits
-from billing.models import CreditAccount, LedgerEntry
+from billing.errors import CreditLimitExceeded, InsufficientCredits
+from billing.models import CreditAccount, CreditGrant, LedgerEntry
+from billing.models.credit_grant import DEFAULT_PRIORITY
 from config.foundation.constraints import violated
+from config.foundation.errors import InvalidInput
 
 OVERDRAWN = "account_is_never_overdrawn"
+OVER_LIMIT = "refill_respects_the_credit_limit"
+
+
+@dataclass(frozen=True)
+class GrantTerms:
+    """Why credits are given, from when on they are no longer good, and how early they are drawn on (small is early)."""
+
+    kind: str = CreditGrant.Kind.PURCHASE
+    expires_at: datetime | None = None
+    priority: int = DEFAULT_PRIORITY
 
 
 @dataclass(frozen=True)
@@ -40,16 +54,37 @@ def open_account(*, team_pk: int) -> CreditAccount:
     return CreditAccount.objects.create(team_id=team_pk)
 
 
-def allocate(*, team_pk: int, amount: int, reason: str, metadata: dict[str, Any], actor: str) -> LedgerEntry:
-    """Post an allocation of `amount` > 0 credits and return the entry as posted."""
-    return _post(
-        team_pk=team_pk,
-        kind=LedgerEntry.Kind.ALLOCATION,
-        amount=amount,
-        reason=reason,
-        metadata=metadata,
-        actor=actor,
-    )
+def allocate(
+    *,
+    team_pk: int,
+    amount: int,
+    reason: str,
+    metadata: dict[str, Any],
+    actor: str,
+    terms: GrantTerms = GrantTerms(),
+) -> LedgerEntry:
+    """Post an allocation of `amount` > 0 credits, a grant under these terms, and return the entry as posted.
+
+    Raises CreditLimitExceeded for a refill beyond the account's limit, InvalidInput for one that has expired already.
+    """
+    try:
+        with transaction.atomic():
+            return _post(
+                team_pk=team_pk,
+                kind=LedgerEntry.Kind.ALLOCATION,
+                amount=amount,
+                reason=reason,
+                metadata=metadata,
+                actor=actor,
+                terms=terms,
+            )
+    except IntegrityError as error:
+        if violated(error) == OVER_LIMIT:
+            account = CreditAccount.objects.get(pk=team_pk)
+            raise CreditLimitExceeded(amount=amount, limit=account.credit_limit or 0) from error
+        if violated(error) == "grant_expires_after_it_is_made":
+            raise InvalidInput("must be in the future", field="expires_at") from error
+        raise
 
 
 def adjust(*, team_pk: int, amount: int, reason: str, metadata: dict[str, Any], actor: str) -> LedgerEntry:
@@ -63,22 +98,64 @@ def adjust(*, team_pk: int, amount: int, reason: str, metadata: dict[str, Any], 
                 reason=reason,
                 metadata=metadata,
                 actor=actor,
+                terms=GrantTerms(kind=CreditGrant.Kind.ADJUSTMENT) if amount > 0 else None,
             )
     except IntegrityError as error:
         raise translated(error, team_pk=team_pk, required=-amount) from error
 
 
-def _post(*, team_pk: int, kind: str, amount: int, reason: str, metadata: dict[str, Any], actor: str) -> LedgerEntry:
+def _post(
+    *,
+    team_pk: int,
+    kind: str,
+    amount: int,
+    reason: str,
+    metadata: dict[str, Any],
+    actor: str,
+    terms: GrantTerms | None,
+) -> LedgerEntry:
+    granted = (terms.kind, terms.priority, terms.expires_at) if terms else (None, None, None)
     entries = LedgerEntry.objects.raw(
         """
         INSERT INTO billing_ledgerentry
-            (id, account_id, sequence, kind, amount, balance_after, reason, metadata, actor, created_at)
-        VALUES (%s, %s, 0, %s, %s, 0, %s, %s::jsonb, %s, now())
+            (id, account_id, sequence, kind, amount, balance_after, reason, grant_kind, grant_priority,
+             grant_expires_at, metadata, actor, created_at)
+        VALUES (%s, %s, 0, %s, %s, 0, %s, %s, %s, %s, %s::jsonb, %s, now())
         RETURNING *
         """,
-        [uuid.uuid4(), team_pk, kind, amount, reason, json.dumps(metadata), actor],
+        [uuid.uuid4(), team_pk, kind, amount, reason, *granted, json.dumps(metadata), actor],
     )
     return entries[0]
+
+
+#: What open jobs hold must stay chargeable, so only what is available is written off (docs/adr/0031), first of the
+#: grants that would be drawn on first. The account's row must be locked: the figures are those of the last commit then.
+_WRITE_OFF = """
+    WITH expired AS (
+        SELECT g.id, g.remaining, g.sequence, a.team_id, a.allocated - a.used - a.held AS available,
+               SUM(g.remaining) OVER (ORDER BY g.priority, g.expires_at, g.sequence) - g.remaining AS before
+        FROM billing_creditgrant g JOIN billing_creditaccount a ON a.team_id = g.account_id
+        WHERE g.account_id = %(team_pk)s AND NOT g.is_spent AND g.expires_at <= %(now)s
+    )
+    INSERT INTO billing_ledgerentry
+        (id, account_id, sequence, kind, amount, balance_after, reason, expired_grant_id, metadata, actor, created_at)
+    SELECT gen_random_uuid(), team_id, 0, 'expiry', -LEAST(remaining, available - before), 0, 'Credits expired', id,
+           '{}', %(actor)s, now()
+    FROM expired WHERE available > before
+    ORDER BY before, sequence
+    RETURNING -amount
+"""
+
+
+def write_off_expired(*, team_pk: int, now: datetime, actor: str) -> int:
+    """Write off what is left of the account's expired grants, but what open jobs hold; how many credits that were.
+
+    Must run inside a transaction. Repeating it changes nothing.
+    """
+    CreditAccount.objects.select_for_update(no_key=True).get(pk=team_pk)
+    with connection.cursor() as cursor:
+        cursor.execute(_WRITE_OFF, {"team_pk": team_pk, "now": now, "actor": actor})
+        return sum(amount for (amount,) in cursor.fetchall())
 
 
 #: For a statement that places a hold together with what it is for (jobs.services.jobs.open_job): parameters

@@ -6,7 +6,7 @@ from celery import shared_task
 
 from config.foundation.failpoints import failpoint
 from jobs.callpath import idempotency, stored
-from jobs.services import calls, jobs
+from jobs.services import books, calls, jobs
 
 if TYPE_CHECKING:
     from jobs.callpath.runner import Runner
@@ -40,3 +40,9 @@ def sweep_jobs() -> None:
     """Fail jobs past their time-to-live and release their holds."""
     failpoint("sweeper.expiring")
     jobs.expire_jobs()
+
+
+@shared_task(name="jobs.verify_ledger")
+def verify_ledger(actor: str = "beat") -> None:
+    """Prove the books, nightly."""
+    books.verify_books(actor=actor)

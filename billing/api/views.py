@@ -6,7 +6,6 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing import queries
 from billing.api.serializers import (
     AddCreditsIn,
     BalanceOut,
@@ -23,6 +22,7 @@ from billing.api.serializers import (
     TransactionOut,
 )
 from billing.models import LedgerEntry
+from billing.queries import balances
 from billing.services import credits as credit_services
 from billing.services import teams
 from config.foundation.api.paging import read_page
@@ -60,7 +60,7 @@ class TeamView(ApiView):
         """Get a team with its credits and model groups."""
         check_client_id(team_id, field="team_id")
         principal_of(request).require_team(team_id, scope="read")
-        return Response(TeamDetailOut(queries.overview(tenants.get_team(team_id))).data)
+        return Response(TeamDetailOut(balances.overview(tenants.get_team(team_id))).data)
 
 
 class OrganizationTeamsView(ApiView):
@@ -73,9 +73,9 @@ class OrganizationTeamsView(ApiView):
         """List an organization's teams, newest first."""
         organization = tenants.get_organization(check_client_id(organization_id, field="organization_id"))
         page = read_page(request, default_limit=100)
-        found = queries.teams_of_organization(organization.pk)
+        found = balances.teams_of_organization(organization.pk)
         total = found.count()
-        rows = queries.overviews(found[page.offset : page.offset + page.limit])
+        rows = balances.overviews(found[page.offset : page.offset + page.limit])
         body = {
             "organization_id": organization.organization_id,
             "total_teams": total,
@@ -102,13 +102,13 @@ class BalanceView(CreditsView):
     def get(self, request: Request, team_id: str) -> Response:
         """Get a team's balance."""
         team = self.team(request, team_id)
-        account = queries.account_of(team.pk)
+        account = balances.account_of(team.pk)
         body = {
             "team_id": team.team_id,
             **CreditsOut(account).data,
             "credit_limit": account.credit_limit,
             "auto_refill": account.auto_refill,
-            "budget_usd": queries.budget_usd(account),
+            "budget_usd": balances.budget_usd(account),
         }
         return Response(body)
 
@@ -122,7 +122,7 @@ class CheckCreditsView(CreditsView):
         team = self.team(request, team_id)
         data = CheckCreditsIn(data=request.data)
         data.is_valid(raise_exception=True)
-        account = queries.account_of(team.pk)
+        account = balances.account_of(team.pk)
         body = {
             "available": account.available >= data.validated_data["credits_required"],
             "credits_remaining": account.remaining,
@@ -142,8 +142,8 @@ class TransactionsView(CreditsView):
         team = self.team(request, team_id)
         page = read_page(request, default_limit=50)
         # Sequences have no gaps, so the last one is the count.
-        total = queries.account_of(team.pk).last_sequence
-        entries = queries.entries_of(team.pk)[page.offset : page.offset + page.limit]
+        total = balances.account_of(team.pk).last_sequence
+        entries = balances.entries_of(team.pk)[page.offset : page.offset + page.limit]
         body = {
             "team_id": team.team_id,
             "total_transactions": total,

@@ -1,7 +1,10 @@
-"""One model per file. Only `billing.ledger` writes them."""
+"""One model per file. Only `billing.ledger` writes accounts, entries, holds, grants and draws."""
 
 from billing.models.credit_account import CreditAccount
+from billing.models.credit_grant import CreditGrant
 from billing.models.credit_hold import CreditHold
+from billing.models.grant_draw import GrantDraw
+from billing.models.ledger_check import LedgerCheck
 from billing.models.ledger_entry import LedgerEntry
 
-__all__ = ["CreditAccount", "CreditHold", "LedgerEntry"]
+__all__ = ["CreditAccount", "CreditGrant", "CreditHold", "GrantDraw", "LedgerCheck", "LedgerEntry"]

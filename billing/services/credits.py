@@ -5,8 +5,9 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import ledger, queries
+from billing import ledger
 from billing.models import CreditAccount, LedgerEntry
+from billing.queries import balances
 
 
 @dataclass(frozen=True)
@@ -21,4 +22,4 @@ class CreditChange:
 def add_credits(*, team_pk: int, amount: int, reason: str, metadata: dict[str, Any], actor: str) -> CreditChange:
     """Allocate `amount` > 0 credits."""
     entry = ledger.allocate(team_pk=team_pk, amount=amount, reason=reason, metadata=metadata, actor=actor)
-    return CreditChange(entry, queries.account_of(team_pk))
+    return CreditChange(entry, balances.account_of(team_pk))

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import transaction
 
-from billing.queries import account_of
+from billing.queries.balances import account_of
 from billing.services.credits import add_credits
 from billing.services.teams import open_team
 from modelgroups.errors import ModelGroupExists

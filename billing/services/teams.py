@@ -6,8 +6,9 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import ledger, queries
-from billing.queries import TeamOverview
+from billing import ledger
+from billing.queries import balances
+from billing.queries.balances import TeamOverview
 from modelgroups.services.groups import assign_groups
 from tenancy.services.keys import NewVirtualKey, create_virtual_key
 from tenancy.services.organizations import create_team
@@ -44,4 +45,4 @@ def open_team(
         )
     assign_groups(team_pk=team.pk, group_names=model_groups)
     key = create_virtual_key(team=team, name="first key")
-    return OpenedTeam(queries.overview(team), key)
+    return OpenedTeam(balances.overview(team), key)

@@ -11,7 +11,7 @@ from django.contrib import admin
 from django.db import models
 from django.utils import timezone
 
-from billing.models import CreditAccount, CreditHold, LedgerEntry
+from billing.models import CreditAccount, CreditHold, LedgerCheck, LedgerEntry
 from jobs.models import Attempt, Call, CallContent, CallProcess, Job
 from jobs.services.jobs import end_job, open_job
 from modelgroups.models import GroupAssignment, GroupModel, ModelGroup
@@ -80,6 +80,7 @@ def make_world(name: str) -> None:
         make_call(job, attempts=1)
     create_operator_key(name=name, scopes=["all"])
     now = timezone.now()
+    LedgerCheck.objects.create(started_at=now, ended_at=now, entries=1, breaches=[], actor=name)
     CallProcess.objects.create(id=uuid.uuid4(), name=name, started_at=now, heartbeat_at=now - timedelta(hours=1))
     for call in Call.objects.filter(content=None):
         CallContent.objects.create(call=call, request=b"secret prompt", answer=b"secret answer", erase_at=now)

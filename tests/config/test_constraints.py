@@ -19,12 +19,17 @@ CONSTRAINTS: dict[str, type[models.Model]] = {
     for model in apps.get_app_config(app).get_models()
     for constraint in model._meta.constraints
 }
-LEDGER_RULES = (ROOT / "billing" / "migrations" / "0002_ledger_rules.py").read_text()
+LEDGER_RULES = "".join(path.read_text() for path in (ROOT / "billing" / "migrations").glob("*_rules.py"))
 TRIGGER_RULES = set(re.findall(r"CONSTRAINT = '(\w+)'", LEDGER_RULES))
 
 ENTRY = """
     INSERT INTO billing_ledgerentry
-        (id, account_id, sequence, kind, amount, balance_after, reason, job_id, hold_id, metadata, actor, created_at)
+        (id, account_id, sequence, kind, amount, balance_after, reason, job_id, hold_id, metadata, actor, created_at,
+         digest)
+"""
+GRANT = """
+    INSERT INTO billing_creditgrant
+        (id, account_id, entry_id, sequence, kind, amount, remaining, is_spent, priority, created_at)
 """
 HOLD = "INSERT INTO billing_credithold (id, account_id, job_id, amount, state, created_at, ended_at, balance_after)"
 CALL = """
@@ -65,11 +70,21 @@ BREAKS = {
     "hold_amount_is_positive": "UPDATE billing_credithold SET amount = 0",
     "hold_state_is_known": "UPDATE billing_credithold SET state = 'gone', ended_at = now(), balance_after = 1",
     "hold_has_ended_or_is_held": "UPDATE billing_credithold SET ended_at = now()",
-    "ledger_sequence_is_unique": f"{ENTRY} SELECT {UUID}, account_id, sequence, 'allocation', 1, 1, '', NULL, NULL, '{{}}', '', now() FROM billing_ledgerentry",
-    "one_deduction_per_job": f"{ENTRY} SELECT {UUID}, account_id, n, 'deduction', -1, 1, '', job_id, CASE n WHEN 90 THEN id END, '{{}}', '', now() FROM billing_credithold, generate_series(90, 91) n",
-    "one_entry_per_hold": f"{ENTRY} SELECT {UUID}, account_id, n, 'adjustment', 1, 1, '', NULL, id, '{{}}', '', now() FROM billing_credithold, generate_series(90, 91) n",
+    "ledger_sequence_is_unique": f"{ENTRY} SELECT {UUID}, account_id, sequence, 'allocation', 1, 1, '', NULL, NULL, '{{}}', '', now(), '' FROM billing_ledgerentry",
+    "one_deduction_per_job": f"{ENTRY} SELECT {UUID}, account_id, n, 'deduction', -1, 1, '', job_id, CASE n WHEN 90 THEN id END, '{{}}', '', now(), '' FROM billing_credithold, generate_series(90, 91) n",
+    "one_entry_per_hold": f"{ENTRY} SELECT {UUID}, account_id, n, 'adjustment', 1, 1, '', NULL, id, '{{}}', '', now(), '' FROM billing_credithold, generate_series(90, 91) n",
     "ledger_balance_is_not_negative": "UPDATE billing_ledgerentry SET balance_after = -1",
     "ledger_entry_makes_sense": "UPDATE billing_ledgerentry SET kind = 'gift'",
+    "ledger_entry_has_terms_if_it_grants": "UPDATE billing_ledgerentry SET grant_kind = NULL",
+    "grant_sequence_is_unique": f"{GRANT} SELECT {UUID}, account_id, {UUID}, sequence, 'purchase', 1, 1, false, 100, now() FROM billing_creditgrant",
+    "grant_kind_is_known": "UPDATE billing_creditgrant SET kind = 'gift'",
+    "grant_amount_is_positive": "UPDATE billing_creditgrant SET amount = 0, remaining = 0, is_spent = true",
+    "grant_covers_its_draws": "UPDATE billing_creditgrant SET remaining = amount + 1",
+    "grant_is_spent_when_nothing_remains": "UPDATE billing_creditgrant SET is_spent = true",
+    "grant_expires_after_it_is_made": "UPDATE billing_creditgrant SET expires_at = created_at",
+    "an_entry_draws_on_a_grant_once": f"INSERT INTO billing_grantdraw (entry_id, grant_id, amount) SELECT e, e, 1 FROM (SELECT {UUID} AS e) ids, generate_series(1, 2)",
+    "draw_amount_is_positive": f"INSERT INTO billing_grantdraw (entry_id, grant_id, amount) VALUES ({UUID}, {UUID}, 0)",
+    "ledger_check_ends_after_its_start": "INSERT INTO billing_ledgercheck (started_at, ended_at, entries, breaches, actor) VALUES (now(), now() - interval '1 second', 0, '[]', '')",
     # jobs
     "job_status_is_known": "UPDATE jobs_job SET status = 'gone'",
     "job_has_ended_or_is_open": "UPDATE jobs_job SET status = 'completed'",
@@ -85,8 +100,11 @@ BREAKS = {
 
 #: The same for the triggers' rules.
 TRIGGER_BREAKS = {
-    "ledger_entry_has_an_account": f"{ENTRY} SELECT {UUID}, -1, 0, 'allocation', 1, 0, '', NULL, NULL, '{{}}', '', now()",
-    "deduction_captures_an_open_hold": f"{ENTRY} SELECT {UUID}, account_id, 0, 'deduction', -1, 0, '', {UUID}, id, '{{}}', '', now() FROM billing_credithold",
+    "ledger_entry_has_an_account": f"{ENTRY} SELECT {UUID}, -1, 0, 'allocation', 1, 0, '', NULL, NULL, '{{}}', '', now(), ''",
+    "deduction_captures_an_open_hold": f"{ENTRY} SELECT {UUID}, account_id, 0, 'deduction', -1, 0, '', {UUID}, id, '{{}}', '', now(), '' FROM billing_credithold",
+    "refill_respects_the_credit_limit": "INSERT INTO billing_ledgerentry (id, account_id, sequence, kind, amount, balance_after, reason, grant_kind, metadata, actor, created_at) SELECT gen_random_uuid(), team_id, 0, 'allocation', 3, 0, '', 'refill', '{}', '', now() FROM billing_creditaccount",
+    "grants_cover_every_entry": f"{ENTRY} SELECT {UUID}, team_id, 0, 'adjustment', -9, 0, '', NULL, NULL, '{{}}', '', now(), '' FROM billing_creditaccount",
+    "grants_follow_the_ledger": "UPDATE billing_creditgrant SET remaining = remaining - 1",
     "ledger_only_grows": "UPDATE billing_ledgerentry SET amount = amount + 1",
     "hold_starts_held": f"{HOLD} SELECT {UUID}, account_id, {UUID}, 1, 'released', now(), now(), 1 FROM billing_credithold",
     "hold_ends_once": "UPDATE billing_credithold SET created_at = now() - interval '1 day'",
@@ -123,7 +141,7 @@ def refusal(sql: str, *preparations: str) -> str | None:
 def test_the_tables_are_complete() -> None:
     assert set(BREAKS) == set(CONSTRAINTS)
     assert set(TRIGGER_BREAKS) == TRIGGER_RULES
-    assert len(TRIGGER_RULES) == 8
+    assert len(TRIGGER_RULES) == 11
 
 
 @pytest.mark.parametrize("name", BREAKS)
@@ -138,9 +156,19 @@ def test_a_constraint_refuses_what_breaks_it_without_the_help_of_others(world: T
     assert refusal(BREAKS[name], f"ALTER TABLE {table} DISABLE TRIGGER USER", *others) == name
 
 
+#: What has to be so for the rule to be broken: a limit of twelve credits; a grant that somebody has emptied.
+TRIGGER_PREPARATIONS = {
+    "refill_respects_the_credit_limit": ["UPDATE billing_creditaccount SET credit_limit = 12"],
+    "grants_cover_every_entry": [
+        "ALTER TABLE billing_creditgrant DISABLE TRIGGER USER",
+        "UPDATE billing_creditgrant SET remaining = 8",
+    ],
+}
+
+
 @pytest.mark.parametrize("name", TRIGGER_BREAKS)
 def test_a_trigger_refuses_what_breaks_its_rule(world: Tenant, name: str) -> None:
-    assert refusal(TRIGGER_BREAKS[name]) == name
+    assert refusal(TRIGGER_BREAKS[name], *TRIGGER_PREPARATIONS.get(name, [])) == name
 
 
 @pytest.mark.parametrize("table", ["tenancy_virtualkey", "tenancy_operatorkey"])

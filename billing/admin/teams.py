@@ -1,13 +1,11 @@
-"""The admin of teams and their credits. Accounts, holds and the ledger are for reading: only triggers write them."""
-
-from typing import Any
+"""The admin of teams and their credits. Accounts are for reading: only triggers write them."""
 
 from django import forms
 from django.contrib import admin
 from django.db.models import F
 from django.utils.safestring import SafeString
 
-from billing.models import CreditAccount, CreditHold, LedgerEntry
+from billing.models import CreditAccount
 from modelgroups.admin import TeamGroupInline
 from tenancy.admin import BrowseAdmin, ReadOnlyAdmin, ReadOnlyInline, VirtualKeyInline, in_a_row, link
 from tenancy.models import Team
@@ -87,6 +85,7 @@ class TeamAdmin(BrowseAdmin):
             link("jobs_job_changelist", "Jobs", team__id__exact=team.pk),
             link("billing_ledgerentry_changelist", "Ledger", account__exact=team.pk),
             link("billing_credithold_changelist", "Holds", account__exact=team.pk),
+            link("billing_creditgrant_changelist", "Grants", account__exact=team.pk),
             link("tenancy_virtualkey_changelist", "Keys", team__id__exact=team.pk),
         )
 
@@ -131,59 +130,3 @@ class CreditAccountAdmin(ReadOnlyAdmin):
     def entries(self, account: CreditAccount) -> SafeString:
         """A link: there may be very many."""
         return link("billing_ledgerentry_changelist", "Entries", account__exact=account.pk)
-
-
-class OfAnAccount(ReadOnlyAdmin):
-    """The columns that entries and holds share."""
-
-    list_select_related = ("account__team",)
-
-    @admin.display(description="Team", ordering="account__team__team_id")
-    def team(self, row: Any) -> SafeString:
-        """Whose it is."""
-        return link("tenancy_team_change", row.account.team, pk=row.account_id)
-
-    @admin.display(description="Job", ordering="job_id")
-    def job(self, row: Any) -> SafeString | str:
-        """A link, where there is one."""
-        return link("jobs_job_change", row.job_id, pk=row.job_id) if row.job_id else "-"
-
-
-@admin.register(LedgerEntry)
-class LedgerEntryAdmin(OfAnAccount):
-    """The ledger only grows, and not from here."""
-
-    list_display = ("created_at", "team", "sequence", "kind", "amount", "balance_after", "reason", "job")
-    list_filter = ("kind", "created_at")
-    search_fields = ("account__team__team_id__exact", "reason", "actor__exact")
-    uuid_fields = ("id", "job_id")
-    date_hierarchy = "created_at"
-    fields = (
-        "id",
-        "team",
-        "sequence",
-        "kind",
-        "amount",
-        "balance_after",
-        "reason",
-        "job",
-        "hold",
-        "metadata",
-        "actor",
-        "created_at",
-    )
-    readonly_fields = fields
-
-
-@admin.register(CreditHold)
-class CreditHoldAdmin(OfAnAccount):
-    """Credits set aside for open jobs, and what became of them."""
-
-    list_display = ("created_at", "team", "job", "amount", "state", "ended_at", "balance_after")
-    list_filter = ("state", "created_at")
-    search_fields = ("account__team__team_id__exact",)
-    uuid_fields = ("id", "job_id")
-    date_hierarchy = "created_at"
-    ordering = ("-created_at", "-id")
-    fields = ("id", "team", "job", "amount", "state", "created_at", "ended_at", "balance_after")
-    readonly_fields = fields
