@@ -4,7 +4,7 @@
     DATABASE_URL=… REDIS_URL=… DJANGO_DEBUG=1 python manage.py verify_ledger
 
 Everything goes through the real triggers: teams with a grant of 1,000 credits, and completed jobs with a hold, a
-deduction, a call and an attempt each. For an empty, migrated database that nobody needs.
+deduction, a call and an attempt each. For a migrated database that nobody needs. Run again, it goes on where it was.
 """
 
 import argparse
@@ -75,7 +75,10 @@ def seed(entries: int) -> None:
 
     began = time.monotonic()
     number_of_teams = max(1, entries // ENTRIES_PER_TEAM)
-    for first in range(0, number_of_teams, TEAMS_PER_TRANSACTION):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT COUNT(*) FROM tenancy_team WHERE team_id LIKE 'seeded-%'")
+        (seeded,) = cursor.fetchone()
+    for first in range(seeded, number_of_teams, TEAMS_PER_TRANSACTION):
         last = min(first + TEAMS_PER_TRANSACTION, number_of_teams) - 1
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(TEAMS, {"first": first, "last": last})
