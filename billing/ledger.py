@@ -87,6 +87,47 @@ def allocate(
         raise
 
 
+@dataclass(frozen=True)
+class Posting:
+    """One of many allocations: `amount` > 0 credits."""
+
+    team_pk: int
+    amount: int
+    reason: str
+    metadata: dict[str, Any]
+
+
+def allocate_many(*, postings: Sequence[Posting], terms: GrantTerms, actor: str) -> list[UUID]:
+    """Post allocations in one statement, in their order, and return the entries' ids in the same order.
+
+    The accounts should be locked, in one order, or two callers may lock each other out. Raises IntegrityError for what
+    `allocate` refuses: the caller knows the accounts, and has looked.
+    """
+    ids = [uuid.uuid4() for _ in postings]
+    columns: dict[str, Any] = {
+        "ids": ids,
+        "accounts": [posting.team_pk for posting in postings],
+        "amounts": [posting.amount for posting in postings],
+        "reasons": [posting.reason for posting in postings],
+        "metadata": [json.dumps(posting.metadata) for posting in postings],
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO billing_ledgerentry
+                (id, account_id, sequence, kind, amount, balance_after, reason, grant_kind, grant_priority,
+                 grant_expires_at, metadata, actor, created_at)
+            SELECT id, account, 0, 'allocation', amount, 0, reason, %(kind)s, %(priority)s, %(expires_at)s::timestamptz,
+                   metadata::jsonb, %(actor)s, now()
+            FROM unnest(%(ids)s::uuid[], %(accounts)s::bigint[], %(amounts)s::bigint[], %(reasons)s::text[],
+                        %(metadata)s::text[]) WITH ORDINALITY AS p (id, account, amount, reason, metadata, number)
+            ORDER BY number
+            """,
+            {**columns, "kind": terms.kind, "priority": terms.priority, "expires_at": terms.expires_at, "actor": actor},
+        )
+    return ids
+
+
 def adjust(*, team_pk: int, amount: int, reason: str, metadata: dict[str, Any], actor: str) -> LedgerEntry:
     """Post a correction of `amount` ≠ 0 credits, either sign. Raises InsufficientCredits for more than is available."""
     try:

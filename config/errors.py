@@ -48,6 +48,7 @@ STATUS = {
     "model_group_in_use": 409,
     "key_already_revoked": 409,
     "credit_limit_exceeded": 409,
+    "refills_refused": 409,
     "idempotency_key_in_flight": 409,
     "payload_too_large": 413,
     "unsupported_media_type": 415,

@@ -143,6 +143,7 @@ CELERY_BEAT_SCHEDULE = {
     "sweep jobs": {"task": "jobs.sweep_jobs", "schedule": 30.0, "options": {"expires": 30}},
     "erase contents": {"task": "jobs.erase_contents", "schedule": 30.0, "options": {"expires": 30}},
     "expire credits": {"task": "billing.expire_credits", "schedule": 60.0, "options": {"expires": 60}},
+    "run refill policies": {"task": "billing.run_refill_policies", "schedule": 60.0, "options": {"expires": 60}},
     "verify the ledger": {"task": "jobs.verify_ledger", "schedule": crontab(hour="3", minute="41")},
     "purge idempotency records": {
         "task": "tenancy.purge_idempotency_records",

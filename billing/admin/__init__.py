@@ -1,5 +1,5 @@
-"""The admin of teams, the ledger and its checks."""
+"""The admin of teams, the ledger, its checks, and refills."""
 
-from billing.admin import checks, ledger, teams
+from billing.admin import checks, ledger, refills, teams
 
-__all__ = ["checks", "ledger", "teams"]
+__all__ = ["checks", "ledger", "refills", "teams"]

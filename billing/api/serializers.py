@@ -2,8 +2,12 @@
 
 from rest_framework import serializers
 
-from billing.models import LedgerEntry
-from config.foundation.api.fields import ClientIdField, CreditsField, MetadataField, TextField
+from billing.models import CreditGrant, LedgerEntry
+from billing.models.credit_grant import DEFAULT_PRIORITY
+from config.foundation.api.fields import ClientIdField, CreditsField, MetadataField, TextField, WholeNumberField
+
+#: What credits can be given as; an adjustment is posted by its own command.
+GRANTED_KINDS = [kind for kind in CreditGrant.Kind.values if kind != CreditGrant.Kind.ADJUSTMENT]
 
 
 class TeamIn(serializers.Serializer):
@@ -90,6 +94,9 @@ class AddCreditsIn(serializers.Serializer):
     credits_amount = CreditsField(min_value=1)
     reason = TextField(max_length=1024, required=False, allow_blank=True, allow_null=True, default="")
     metadata = MetadataField()
+    kind = serializers.ChoiceField(choices=GRANTED_KINDS, required=False, default="purchase")
+    expires_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
+    priority = WholeNumberField(min_value=0, max_value=1000, required=False, default=DEFAULT_PRIORITY)
 
     def validate_reason(self, value: str | None) -> str:
         """Null is no reason."""

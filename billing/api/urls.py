@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from billing.api import views
+from billing.api import refills, views
 
 urlpatterns = [
     path("organizations/<str:organization_id>/teams", views.OrganizationTeamsView.as_view()),
@@ -11,5 +11,6 @@ urlpatterns = [
     path("credits/teams/<str:team_id>/balance", views.BalanceView.as_view()),
     path("credits/teams/<str:team_id>/add", views.AddCreditsView.as_view()),
     path("credits/teams/<str:team_id>/check", views.CheckCreditsView.as_view()),
+    path("credits/teams/<str:team_id>/refill-policy", refills.RefillPolicyView.as_view()),
     path("credits/teams/<str:team_id>/transactions", views.TransactionsView.as_view()),
 ]

@@ -21,6 +21,7 @@ from billing.api.serializers import (
     TransactionListOut,
     TransactionOut,
 )
+from billing.ledger import GrantTerms
 from billing.models import LedgerEntry
 from billing.queries import balances
 from billing.services import credits as credit_services
@@ -172,6 +173,7 @@ class AddCreditsView(ApiView):
             reason=fields["reason"],
             metadata=fields["metadata"],
             actor=principal.idempotency_scope,
+            terms=GrantTerms(fields["kind"], fields["expires_at"], fields["priority"]),
         )
         body = {
             "team_id": team.team_id,

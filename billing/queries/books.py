@@ -117,6 +117,19 @@ LEDGER_RULES = (
         """,
     ),
     Rule(
+        "a refill is what its entry gave, and an account shows whether it has a policy",
+        """
+        SELECT 'refill ' || r.id
+        FROM billing_refill r LEFT JOIN billing_ledgerentry e ON e.id = r.entry_id
+        WHERE (r.account_id, r.amount) IS DISTINCT FROM
+              (COALESCE(e.account_id, r.account_id), COALESCE(e.amount, 0))
+        UNION ALL
+        SELECT 'account ' || a.team_id
+        FROM billing_creditaccount a LEFT JOIN billing_refillpolicy p ON p.account_id = a.team_id
+        WHERE a.auto_refill <> COALESCE(p.is_enabled, false)
+        """,
+    ),
+    Rule(
         "what an entry took, it drew on grants of its account that were there before it",
         """
         SELECT 'entry ' || COALESCE(e.id, d.entry_id)

@@ -1,5 +1,7 @@
 """Adding and correcting credits."""
 
+import hashlib
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +10,8 @@ from django.db import transaction
 from billing import ledger
 from billing.models import CreditAccount, LedgerEntry
 from billing.queries import balances
+from tenancy.queries.tenants import get_team
+from tenancy.services import idempotency
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,30 @@ class CreditChange:
 
 
 @transaction.atomic
-def add_credits(*, team_pk: int, amount: int, reason: str, metadata: dict[str, Any], actor: str) -> CreditChange:
-    """Allocate `amount` > 0 credits."""
-    entry = ledger.allocate(team_pk=team_pk, amount=amount, reason=reason, metadata=metadata, actor=actor)
+def add_credits(
+    *,
+    team_pk: int,
+    amount: int,
+    reason: str,
+    metadata: dict[str, Any],
+    actor: str,
+    terms: ledger.GrantTerms = ledger.GrantTerms(),  # noqa: B008 (immutable)
+) -> CreditChange:
+    """Allocate `amount` > 0 credits. Raises CreditLimitExceeded, InvalidInput (see ledger.allocate)."""
+    entry = ledger.allocate(team_pk=team_pk, amount=amount, reason=reason, metadata=metadata, actor=actor, terms=terms)
     return CreditChange(entry, balances.account_of(team_pk))
+
+
+@transaction.atomic
+def adjust_credits(*, team_id: str, amount: int, reason: str, key: str, actor: str) -> LedgerEntry | None:
+    """Correct a team's balance by `amount` ≠ 0 credits; None where that was done under this key before (48 h).
+
+    Raises TeamNotFound, InsufficientCredits, IdempotencyKeyReused (the key came with another correction).
+    """
+    team = get_team(team_id)
+    request_hash = hashlib.sha256(json.dumps([team_id, amount, reason]).encode()).digest()
+    if idempotency.begin(scope=f"command:{actor}", key=key, request_hash=request_hash) is not None:
+        return None
+    entry = ledger.adjust(team_pk=team.pk, amount=amount, reason=reason, metadata={"key": key}, actor=actor)
+    idempotency.finish(scope=f"command:{actor}", key=key, reply=str(entry.id).encode())
+    return entry

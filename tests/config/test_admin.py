@@ -12,6 +12,7 @@ from django.db import models
 from django.utils import timezone
 
 from billing.models import CreditAccount, CreditHold, LedgerCheck, LedgerEntry
+from billing.services.refill_policies import PolicyTerms, run_refill_policies, set_refill_policy
 from jobs.models import Attempt, Call, CallContent, CallProcess, Job
 from jobs.services.jobs import end_job, open_job
 from modelgroups.models import GroupAssignment, GroupModel, ModelGroup
@@ -80,6 +81,9 @@ def make_world(name: str) -> None:
         make_call(job, attempts=1)
     create_operator_key(name=name, scopes=["all"])
     now = timezone.now()
+    for account in CreditAccount.objects.filter(refill_policy=None):
+        set_refill_policy(team_pk=account.pk, terms=PolicyTerms(every="day", amount=1))
+    run_refill_policies()
     LedgerCheck.objects.create(started_at=now, ended_at=now, entries=1, breaches=[], actor=name)
     CallProcess.objects.create(id=uuid.uuid4(), name=name, started_at=now, heartbeat_at=now - timedelta(hours=1))
     for call in Call.objects.filter(content=None):

@@ -32,6 +32,11 @@ GRANT = """
         (id, account_id, entry_id, sequence, kind, amount, remaining, is_spent, priority, created_at)
 """
 HOLD = "INSERT INTO billing_credithold (id, account_id, job_id, amount, state, created_at, ended_at, balance_after)"
+REFILL = "INSERT INTO billing_refill (account_id, batch, row, amount, entry_id, period_start, created_at, is_automatic)"
+POLICY = """
+    INSERT INTO billing_refillpolicy
+        (account_id, is_enabled, every, below, amount, fill_to, max_per_month, active_from, updated_at)
+"""
 CALL = """
     INSERT INTO jobs_call
         (id, job_id, team_id, model_group, purpose, state, cause, error, is_late, prompt_tokens, completion_tokens, cost_usd,
@@ -85,6 +90,14 @@ BREAKS = {
     "an_entry_draws_on_a_grant_once": f"INSERT INTO billing_grantdraw (entry_id, grant_id, amount) SELECT e, e, 1 FROM (SELECT {UUID} AS e) ids, generate_series(1, 2)",
     "draw_amount_is_positive": f"INSERT INTO billing_grantdraw (entry_id, grant_id, amount) VALUES ({UUID}, {UUID}, 0)",
     "ledger_check_ends_after_its_start": "INSERT INTO billing_ledgercheck (started_at, ended_at, entries, breaches, actor) VALUES (now(), now() - interval '1 second', 0, '[]', '')",
+    "a_refill_is_made_once": f"{REFILL} SELECT team_id, 'b', 1, 0, NULL, NULL, now(), false FROM billing_creditaccount, generate_series(1, 2)",
+    "one_refill_per_period": f"{REFILL} SELECT team_id, 'b', n, 0, NULL, '2026-11-01', now(), true FROM billing_creditaccount, generate_series(1, 2) n",
+    "refill_has_an_entry_if_it_adds": f"{REFILL} SELECT team_id, 'b', 1, 1, NULL, NULL, now(), false FROM billing_creditaccount",
+    "refill_policy_period_is_known": f"{POLICY} SELECT team_id, true, 'year', NULL, 1, NULL, NULL, now(), now() FROM billing_creditaccount",
+    "refill_policy_has_a_threshold_if_it_needs_one": f"{POLICY} SELECT team_id, true, 'below', NULL, 1, NULL, NULL, now(), now() FROM billing_creditaccount",
+    "refill_policy_adds_or_fills_up": f"{POLICY} SELECT team_id, true, 'day', NULL, 1, 1, NULL, now(), now() FROM billing_creditaccount",
+    "refill_policy_fills_beyond_its_threshold": f"{POLICY} SELECT team_id, true, 'below', 5, NULL, 4, NULL, now(), now() FROM billing_creditaccount",
+    "refill_policy_cap_is_positive": f"{POLICY} SELECT team_id, true, 'day', NULL, 1, NULL, 0, now(), now() FROM billing_creditaccount",
     # jobs
     "job_status_is_known": "UPDATE jobs_job SET status = 'gone'",
     "job_has_ended_or_is_open": "UPDATE jobs_job SET status = 'completed'",
@@ -104,6 +117,8 @@ TRIGGER_BREAKS = {
     "deduction_captures_an_open_hold": f"{ENTRY} SELECT {UUID}, account_id, 0, 'deduction', -1, 0, '', {UUID}, id, '{{}}', '', now(), '' FROM billing_credithold",
     "refill_respects_the_credit_limit": "INSERT INTO billing_ledgerentry (id, account_id, sequence, kind, amount, balance_after, reason, grant_kind, metadata, actor, created_at) SELECT gen_random_uuid(), team_id, 0, 'allocation', 3, 0, '', 'refill', '{}', '', now() FROM billing_creditaccount",
     "grants_cover_every_entry": f"{ENTRY} SELECT {UUID}, team_id, 0, 'adjustment', -9, 0, '', NULL, NULL, '{{}}', '', now(), '' FROM billing_creditaccount",
+    "periods_are_refilled_in_order": f"{REFILL} SELECT team_id, 'b', n, 0, NULL, '2026-11-08'::date - n, now(), true FROM billing_creditaccount, generate_series(1, 2) n",
+    "refills_keep_to_the_monthly_cap": f"{REFILL} SELECT team_id, 'b', 1, 6, {UUID}, NULL, now(), true FROM billing_creditaccount",
     "grants_follow_the_ledger": "UPDATE billing_creditgrant SET remaining = remaining - 1",
     "ledger_only_grows": "UPDATE billing_ledgerentry SET amount = amount + 1",
     "hold_starts_held": f"{HOLD} SELECT {UUID}, account_id, {UUID}, 1, 'released', now(), now(), 1 FROM billing_credithold",
@@ -141,7 +156,7 @@ def refusal(sql: str, *preparations: str) -> str | None:
 def test_the_tables_are_complete() -> None:
     assert set(BREAKS) == set(CONSTRAINTS)
     assert set(TRIGGER_BREAKS) == TRIGGER_RULES
-    assert len(TRIGGER_RULES) == 11
+    assert len(TRIGGER_RULES) == 13
 
 
 @pytest.mark.parametrize("name", BREAKS)
@@ -158,6 +173,9 @@ def test_a_constraint_refuses_what_breaks_it_without_the_help_of_others(world: T
 
 #: What has to be so for the rule to be broken: a limit of twelve credits; a grant that somebody has emptied.
 TRIGGER_PREPARATIONS = {
+    "refills_keep_to_the_monthly_cap": [
+        f"{POLICY} SELECT team_id, true, 'day', NULL, 9, NULL, 5, now(), now() FROM billing_creditaccount"
+    ],
     "refill_respects_the_credit_limit": ["UPDATE billing_creditaccount SET credit_limit = 12"],
     "grants_cover_every_entry": [
         "ALTER TABLE billing_creditgrant DISABLE TRIGGER USER",

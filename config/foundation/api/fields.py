@@ -48,6 +48,16 @@ class WholeNumberField(serializers.IntegerField):
         return int(super().to_internal_value(data))
 
 
+class TrueOrFalseField(serializers.BooleanField):
+    """A boolean that must arrive as one: no "yes", no 1."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        """The value. Raises ValidationError."""
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
 class CreditsField(WholeNumberField):
     """A number of credits."""
 
