@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from jobs.api import calls, views
+from jobs.api import calls, statements, views
 
 urlpatterns = [
     path("jobs/create", views.JobCreateView.as_view()),
@@ -14,5 +14,7 @@ urlpatterns = [
     path("jobs/<str:job_id>/complete", views.JobCompleteView.as_view()),
     path("teams/<str:team_id>/jobs", views.TeamJobsView.as_view()),
     path("teams/<str:team_id>/usage", views.TeamUsageView.as_view()),
+    path("teams/<str:team_id>/statement", statements.TeamStatementView.as_view()),
+    path("organizations/<str:organization_id>/statement", statements.OrganizationStatementView.as_view()),
     path("organizations/<str:organization_id>/usage", views.OrganizationUsageView.as_view()),
 ]
