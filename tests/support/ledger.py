@@ -31,19 +31,23 @@ def correct(team_pk: int, amount: int) -> LedgerEntry:
     return ledger.adjust(team_pk=team_pk, amount=amount, reason="", metadata={}, actor="test")
 
 
-def hold(team_pk: int, job_id: uuid.UUID | None = None) -> uuid.UUID | None:
-    """The job whose credit is held now, None where nothing was available."""
-    job_id = job_id or uuid.uuid4()
+def place(team_pk: int, job_id: uuid.UUID) -> str | None:
+    """Hold a credit for the job; the rule that refused it, None where none did."""
     parameters: dict[str, Any] = {"hold_id": uuid.uuid4(), "team_pk": team_pk, "job_id": job_id}
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(ledger.PLACE_HOLD, parameters)
     except IntegrityError as error:
-        broken = violated(error)
-    else:
-        return job_id
-    assert broken == ledger.OVERDRAWN
+        return violated(error)
     return None
+
+
+def hold(team_pk: int, job_id: uuid.UUID | None = None) -> uuid.UUID | None:
+    """The job whose credit is held now, None where nothing was available."""
+    job_id = job_id or uuid.uuid4()
+    broken = place(team_pk, job_id)
+    assert broken in (None, ledger.OVERDRAWN)
+    return None if broken else job_id
 
 
 def charge(team_pk: int, jobs: int = 1) -> None:
