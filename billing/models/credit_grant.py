@@ -28,7 +28,11 @@ class CreditGrant(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     account = models.ForeignKey(CreditAccount, on_delete=models.PROTECT, related_name="grants", db_index=False)
-    entry = models.OneToOneField("billing.LedgerEntry", on_delete=models.PROTECT, related_name="granted")
+    #: Written before the entry itself is, by the trigger that posts it: a foreign key would have to look later, and
+    #: would fail under SET CONSTRAINTS ALL IMMEDIATE. verify_ledger compares both sides.
+    entry = models.OneToOneField(
+        "billing.LedgerEntry", on_delete=models.PROTECT, related_name="granted", db_constraint=False
+    )
     #: The entry's, and so the grant's age.
     sequence = models.BigIntegerField()
     kind = models.CharField(max_length=16, choices=Kind.choices)

@@ -109,6 +109,15 @@ def test_a_grant_does_not_start_expired(team_pk: int) -> None:
     assert balance(team_pk) == (0, 0, 0)
 
 
+def test_an_entry_can_be_posted_where_constraints_are_checked_at_once(team_pk: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        give(team_pk, 2)
+        charge(team_pk)
+        cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+    assert balance(team_pk) == (2, 1, 0)
+
+
 @pytest.mark.parametrize(
     "sql",
     [
