@@ -50,6 +50,8 @@ STATUS = {
     "credit_limit_exceeded": 409,
     "refills_refused": 409,
     "idempotency_key_in_flight": 409,
+    "webhook_endpoint_disabled": 409,
+    "too_many_webhook_endpoints": 409,
     "payload_too_large": 413,
     "unsupported_media_type": 415,
     "idempotency_key_reused": 422,

@@ -123,8 +123,10 @@ CELERY_TASK_QUEUES = [
     # Nothing acknowledges a call: its row is what recovery works from, and two round trips to Redis are saved.
     Queue("calls", Exchange("calls"), routing_key="calls", no_ack=True),
     Queue("maintenance", Exchange("maintenance"), routing_key="maintenance"),
+    # Apart, because it waits for other people's servers.
+    Queue("webhooks", Exchange("webhooks"), routing_key="webhooks"),
 ]
-CELERY_TASK_ROUTES = {"jobs.run_call": {"queue": "calls"}}
+CELERY_TASK_ROUTES = {"jobs.run_call": {"queue": "calls"}, "tenancy.deliver_webhooks": {"queue": "webhooks"}}
 CELERY_TASK_CREATE_MISSING_QUEUES = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
@@ -149,6 +151,8 @@ CELERY_BEAT_SCHEDULE = {
         "task": "tenancy.purge_idempotency_records",
         "schedule": crontab(minute="17"),
     },
+    "dispatch webhooks": {"task": "tenancy.dispatch_webhooks", "schedule": 1.0, "options": {"expires": 1}},
+    "purge webhook events": {"task": "tenancy.purge_webhook_events", "schedule": 60.0, "options": {"expires": 60}},
 }
 
 # --- HTTP ---------------------------------------------------------------------------------------------------
@@ -267,5 +271,23 @@ if FAILPOINTS and not DEBUG:
     raise ImproperlyConfigured("FAILPOINTS kills processes: it is for tests, and needs DJANGO_DEBUG=1")
 #: How long an Idempotency-Key is remembered.
 IDEMPOTENCY_TTL_S = env.int("IDEMPOTENCY_TTL_S", default=48 * 3600)
+#: For one attempt to deliver a webhook, from the connection to the answer.
+WEBHOOK_TIMEOUT_S = env.float("WEBHOOK_TIMEOUT_S", default=10.0)
+#: Between the attempts, each a fifth more or less: three days in all.
+WEBHOOK_RETRY_DELAYS_S = [
+    float(delay_s)
+    for delay_s in env.list(
+        "WEBHOOK_RETRY_DELAYS_S",
+        default=["5", "300", "1800", "7200", "18000", "36000", "50400", "72000", "86400"],
+    )
+]
+if not WEBHOOK_RETRY_DELAYS_S or min(WEBHOOK_RETRY_DELAYS_S) <= 0:
+    raise ImproperlyConfigured("WEBHOOK_RETRY_DELAYS_S must be numbers of seconds, such as 5,300")
+#: An endpoint that has only failed for so long is disabled.
+WEBHOOK_DISABLE_AFTER_S = env.int("WEBHOOK_DISABLE_AFTER_S", default=5 * 24 * 3600)
+#: How long events can be replayed.
+WEBHOOK_EVENT_TTL_S = env.int("WEBHOOK_EVENT_TTL_S", default=30 * 24 * 3600)
+#: Hosts and networks that webhooks may go to in strict mode although they are not public, or speak no TLS.
+PRIVATE_WEBHOOK_HOSTS = env.list("PRIVATE_WEBHOOK_HOSTS", default=[])
 #: Hosts and networks on private or loopback addresses that a model's `api_base` may name in strict mode.
 PRIVATE_API_BASES = env.list("PRIVATE_API_BASES", default=[])

@@ -30,6 +30,38 @@ class VirtualKeyNotFound(NotFound):
         super().__init__("Key not found")
 
 
+class WebhookEndpointNotFound(NotFound):
+    """No endpoint has this id, or it is another team's."""
+
+    def __init__(self) -> None:
+        super().__init__("Webhook endpoint not found")
+
+
+class WebhookEventNotFound(NotFound):
+    """The endpoint was never sent such an event, or it was too long ago."""
+
+    def __init__(self) -> None:
+        super().__init__("Event not found among the endpoint's deliveries")
+
+
+class WebhookEndpointDisabled(DomainError):
+    """Nothing is sent to a disabled endpoint."""
+
+    code = "webhook_endpoint_disabled"
+
+    def __init__(self) -> None:
+        super().__init__("The endpoint is disabled; enable it first")
+
+
+class TooManyWebhookEndpoints(DomainError):
+    """The owner has as many as one may have."""
+
+    code = "too_many_webhook_endpoints"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"There are {most} endpoints already, which is the most")
+
+
 class OrganizationExists(DomainError):
     """The id is taken."""
 

@@ -1,7 +1,5 @@
 """A model's `config`: LiteLLM's own parameter names, from an allow-list (contract, "A model's config")."""
 
-import ipaddress
-import socket
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -9,6 +7,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
+from config.foundation.addresses import is_listed, leads_inside
 from config.foundation.errors import InvalidInput
 
 MAX_TEXT = 16_384
@@ -66,31 +65,9 @@ def _api_base(value: Any) -> str | None:
         return "must be a URL"
     if url.scheme not in {"http", "https"} or not host or url.username or url.password:
         return "must be an http or https URL without credentials"
-    if settings.AUTH_MODE == "open" or not _is_private(host) or _is_listed(host):
+    if settings.AUTH_MODE == "open" or not leads_inside(host) or is_listed(host, settings.PRIVATE_API_BASES):
         return None
     return "may not name a loopback or private address"
-
-
-def _is_private(host: str) -> bool:
-    """Whether the host is, or resolves to, an address that is not public. Unresolvable counts as public."""
-    try:
-        addresses = {info[4][0] for info in socket.getaddrinfo(host, None)}
-    except (OSError, UnicodeError):
-        addresses = set()
-    return any(not ipaddress.ip_address(str(address).partition("%")[0]).is_global for address in addresses)
-
-
-def _is_listed(host: str) -> bool:
-    """Whether settings.PRIVATE_API_BASES names the host, or a network that it lies in."""
-    for entry in settings.PRIVATE_API_BASES:
-        if entry == host:
-            return True
-        try:
-            if ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False):
-                return True
-        except ValueError:
-            continue  # one of the two is a name
-    return False
 
 
 #: Parameter → what is wrong with a value (None: nothing).

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from tenancy.api import views
+from tenancy.api import views, webhooks
 
 urlpatterns = [
     path("organizations/create", views.OrganizationCreateView.as_view()),
@@ -10,4 +10,10 @@ urlpatterns = [
     path("teams/<str:team_id>/keys", views.TeamKeysView.as_view()),
     path("teams/<str:team_id>/keys/<uuid:key_id>/rotate", views.KeyRotateView.as_view()),
     path("teams/<str:team_id>/keys/<uuid:key_id>/revoke", views.KeyRevokeView.as_view()),
+    path("webhooks", webhooks.WebhooksView.as_view()),
+    path("webhooks/<uuid:endpoint_id>", webhooks.WebhookDetailView.as_view()),
+    path("webhooks/<uuid:endpoint_id>/rotate", webhooks.WebhookRotateView.as_view()),
+    path("webhooks/<uuid:endpoint_id>/test", webhooks.WebhookTestView.as_view()),
+    path("webhooks/<uuid:endpoint_id>/replay", webhooks.WebhookReplayView.as_view()),
+    path("webhooks/<uuid:endpoint_id>/deliveries", webhooks.WebhookDeliveriesView.as_view()),
 ]

@@ -5,5 +5,17 @@ from tenancy.models.operator_key import OperatorKey
 from tenancy.models.organization import Organization
 from tenancy.models.team import Team
 from tenancy.models.virtual_key import VirtualKey
+from tenancy.models.webhook_delivery import WebhookDelivery
+from tenancy.models.webhook_endpoint import WebhookEndpoint
+from tenancy.models.webhook_event import WebhookEvent
 
-__all__ = ["IdempotencyRecord", "OperatorKey", "Organization", "Team", "VirtualKey"]
+__all__ = [
+    "IdempotencyRecord",
+    "OperatorKey",
+    "Organization",
+    "Team",
+    "VirtualKey",
+    "WebhookDelivery",
+    "WebhookEndpoint",
+    "WebhookEvent",
+]

@@ -17,9 +17,20 @@ from jobs.models import Attempt, Call, CallContent, CallProcess, Job
 from jobs.services.jobs import end_job, open_job
 from modelgroups.models import GroupAssignment, GroupModel, ModelGroup
 from modelgroups.services.groups import ModelSpec
-from tenancy.models import IdempotencyRecord, OperatorKey, Organization, Team, VirtualKey
+from tenancy.models import (
+    IdempotencyRecord,
+    OperatorKey,
+    Organization,
+    Team,
+    VirtualKey,
+    WebhookDelivery,
+    WebhookEndpoint,
+    WebhookEvent,
+)
 from tenancy.queries.principals import TeamRef
 from tenancy.services.keys import create_operator_key, create_virtual_key
+from tenancy.services.webhooks.endpoints import create_endpoint
+from tenancy.services.webhooks.outbox import send_test
 from tests.support.admin import AdminClient, page_of, row
 from tests.support.api import make_group, make_tenant
 
@@ -79,6 +90,8 @@ def make_world(name: str) -> None:
         create_virtual_key(team=team, name=name)
         job = make_job(team)
         make_call(job, attempts=1)
+        endpoint = create_endpoint(owner=team, url="https://8.8.8.8/", event_types=[], description=name)
+        send_test(endpoint_id=endpoint.row.id, team_pk=team.pk)
     create_operator_key(name=name, scopes=["all"])
     now = timezone.now()
     for account in CreditAccount.objects.filter(refill_policy=None):
@@ -105,6 +118,7 @@ def superuser(db: None) -> AdminClient:
 def test_every_model_is_registered() -> None:
     assert [model for model in MODELS if not admin.site.is_registered(model)] == []
     assert {CreditAccount, CreditHold, LedgerEntry, Attempt, Call, Job, VirtualKey} <= set(READ_ONLY)
+    assert {WebhookEndpoint, WebhookEvent, WebhookDelivery} <= set(READ_ONLY)
     assert {OperatorKey, GroupModel, GroupAssignment, CallProcess, IdempotencyRecord} <= set(READ_ONLY)
 
 

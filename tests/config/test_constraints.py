@@ -9,6 +9,9 @@ from django.apps import apps
 from django.db import IntegrityError, connection, models, transaction
 
 from config.foundation.constraints import violated
+from tenancy.models import Team
+from tenancy.services.webhooks.endpoints import create_endpoint
+from tenancy.services.webhooks.outbox import send_test
 from tests.support.api import Tenant
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,8 +22,8 @@ CONSTRAINTS: dict[str, type[models.Model]] = {
     for model in apps.get_app_config(app).get_models()
     for constraint in model._meta.constraints
 }
-LEDGER_RULES = "".join(path.read_text() for path in (ROOT / "billing" / "migrations").glob("*_rules.py"))
-TRIGGER_RULES = set(re.findall(r"CONSTRAINT = '(\w+)'", LEDGER_RULES))
+RULES = "".join(path.read_text() for path in ROOT.glob("*/migrations/*_rules.py"))
+TRIGGER_RULES = set(re.findall(r"CONSTRAINT = '(\w+)'", RULES))
 
 ENTRY = """
     INSERT INTO billing_ledgerentry
@@ -48,6 +51,10 @@ ATTEMPT = """
          cost_usd, usage_is_estimated, started_at)
 """
 UUID = "gen_random_uuid()"
+EVENT = "INSERT INTO tenancy_webhookevent (event_id, team_id, type, data, created_at, is_dispatched)"
+DELIVERY = """
+    INSERT INTO tenancy_webhookdelivery (id, endpoint_id, event_id, state, attempts, next_try_at, last_problem, created_at)
+"""
 
 #: Rule → what breaks it. The world has a team with ten credits, a group of two models, an open job and a failed call.
 BREAKS = {
@@ -59,6 +66,14 @@ BREAKS = {
     "team_id_is_well_formed": "UPDATE tenancy_team SET team_id = ''",
     "team_status_is_known": "UPDATE tenancy_team SET status = 'gone'",
     "idempotency_key_is_unique_per_caller": r"INSERT INTO tenancy_idempotencyrecord (scope, key, request_hash, created_at) VALUES ('s', 'k', '\x00', now()), ('s', 'k', '\x01', now())",
+    "webhook_endpoint_has_one_owner": "UPDATE tenancy_webhookendpoint SET team_id = NULL, organization_id = NULL",
+    "webhook_endpoint_is_active_or_says_why_not": "UPDATE tenancy_webhookendpoint SET state = 'disabled'",
+    "webhook_endpoint_previous_secret_ends": r"UPDATE tenancy_webhookendpoint SET previous_secret_encrypted = '\x00'",
+    "webhook_endpoint_is_leased_or_free": "UPDATE tenancy_webhookendpoint SET leased_until = now()",
+    "webhook_endpoint_fails_or_does_not": "UPDATE tenancy_webhookendpoint SET consecutive_failures = 1",
+    "webhook_event_id_is_unique": f"{EVENT} SELECT event_id, NULL, type, '{{}}', now(), true FROM tenancy_webhookevent",
+    "one_webhook_delivery_per_endpoint_and_event": f"{DELIVERY} SELECT {UUID}, endpoint_id, event_id, 'pending', 0, now(), '', now() FROM tenancy_webhookdelivery",
+    "webhook_delivery_is_final_or_due": "UPDATE tenancy_webhookdelivery SET state = 'delivered'",
     # modelgroups
     "group_name_is_unique": f"INSERT INTO modelgroups_modelgroup (id, group_name, display_name, description, status, metadata, created_at, updated_at) SELECT {UUID}, group_name, '', '', 'active', '{{}}', now(), now() FROM modelgroups_modelgroup",
     "group_name_is_well_formed": "UPDATE modelgroups_modelgroup SET group_name = 'é'",
@@ -113,6 +128,7 @@ BREAKS = {
 
 #: The same for the triggers' rules.
 TRIGGER_BREAKS = {
+    "webhook_event_is_immutable": "UPDATE tenancy_webhookevent SET data = '{}'",
     "ledger_entry_has_an_account": f"{ENTRY} SELECT {UUID}, -1, 0, 'allocation', 1, 0, '', NULL, NULL, '{{}}', '', now(), ''",
     "deduction_captures_an_open_hold": f"{ENTRY} SELECT {UUID}, account_id, 0, 'deduction', -1, 0, '', {UUID}, id, '{{}}', '', now(), '' FROM billing_credithold",
     "refill_respects_the_credit_limit": "INSERT INTO billing_ledgerentry (id, account_id, sequence, kind, amount, balance_after, reason, grant_kind, metadata, actor, created_at) SELECT gen_random_uuid(), team_id, 0, 'allocation', 3, 0, '', 'refill', '{}', '', now() FROM billing_creditaccount",
@@ -132,6 +148,10 @@ TRIGGER_BREAKS = {
 @pytest.fixture
 def world(tenant: Tenant) -> Tenant:
     """One of everything, with nothing deferred: a table with pending checks cannot be altered."""
+    endpoint = create_endpoint(
+        owner=Team.objects.get(pk=tenant.team_pk), url="https://8.8.8.8/", event_types=["credits.refilled"]
+    )
+    send_test(endpoint_id=endpoint.row.id, team_pk=tenant.team_pk)
     job = tenant.api.post("/api/jobs/create", {"team_id": tenant.team_id, "job_type": "x"}).json()["job_id"]
     with connection.cursor() as cursor:
         failed = (
@@ -156,7 +176,7 @@ def refusal(sql: str, *preparations: str) -> str | None:
 def test_the_tables_are_complete() -> None:
     assert set(BREAKS) == set(CONSTRAINTS)
     assert set(TRIGGER_BREAKS) == TRIGGER_RULES
-    assert len(TRIGGER_RULES) == 13
+    assert len(TRIGGER_RULES) == 14
 
 
 @pytest.mark.parametrize("name", BREAKS)

@@ -23,6 +23,9 @@ POSTS = [
     "/api/jobs/create",
     f"/api/jobs/{JOB}/llm-call",
     f"/api/jobs/{JOB}/complete",
+    "/api/webhooks",
+    f"/api/webhooks/{JOB}/rotate",
+    f"/api/webhooks/{JOB}/replay",
 ]
 PUTS = ["/api/teams/team_nasty/model-groups", "/api/model-groups/NastyGroup/models"]
 
@@ -76,6 +79,8 @@ FIELDS: dict[str, dict[str, Any]] = {
     "/api/jobs/create": {"team_id": "team_nasty", "user_id": "u", "job_type": "t", "metadata": {}},
     f"/api/jobs/{JOB}/llm-call": {"model_group": "G", "messages": [{"role": "user", "content": "x"}], "purpose": "p", "temperature": 0.5, "max_tokens": 5, "retry_of": JOB},
     f"/api/jobs/{JOB}/complete": {"status": "completed", "metadata": {}, "error_message": "e"},
+    "/api/webhooks": {"team_id": "team_nasty", "url": "https://8.8.8.8/", "event_types": ["job.failed"], "description": "d"},
+    f"/api/webhooks/{JOB}/replay": {"event_id": JOB, "failed_since": "2025-01-01T00:00:00Z"},
 }  # fmt: skip
 PATHS = [
     "/api/organizations/{}", "/api/organizations/{}/teams", "/api/organizations/{}/usage", "/api/model-groups/{}",

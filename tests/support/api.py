@@ -29,6 +29,9 @@ class ApiClient:
     def put(self, path: str, data: Any = None) -> Any:
         return self._client.put(path, _body(data), content_type="application/json")
 
+    def patch(self, path: str, data: Any = None) -> Any:
+        return self._client.patch(path, _body(data), content_type="application/json")
+
     def delete(self, path: str) -> Any:
         return self._client.delete(path)
 

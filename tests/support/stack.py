@@ -88,6 +88,7 @@ def clean_environment(**changes: str) -> dict[str, str]:
         "DJANGO_DEBUG": "1",
         "AUTH_MODE": "strict",
         "PRIVATE_API_BASES": "127.0.0.1",
+        "PRIVATE_WEBHOOK_HOSTS": "127.0.0.1",
         "WEB_CONCURRENCY": "1",
         **changes,
     }
@@ -156,7 +157,7 @@ class Stack:
     def _spawn(self, name: str, environment: dict[str, str]) -> None:
         if name in self.children:
             raise StackError(f"{name} runs already")
-        port = self.redis_port if name == "redis" else free_port() if name.startswith("web") else None
+        port = self.redis_port if name == "redis" else free_port() if name.partition("-")[0] == "web" else None
         log = self.folder / f"{name}.log"
         log.touch()
         if name == "redis":
@@ -186,6 +187,7 @@ class Stack:
                 self.query("SELECT 1 FROM jobs_callprocess WHERE name LIKE 'worker%%' AND started_at >= %s", since)
             ),
             "maintenance": lambda: " ready." in child.log.read_text(),
+            "webhooks": lambda: " ready." in child.log.read_text(),
             "beat": lambda: "beat: Starting" in child.log.read_text(),
         }
         is_ready = readiness.get(name.partition("-")[0], lambda: self._is_healthy(name))

@@ -1,0 +1,160 @@
+"""What the admins of all apps share: browsing, links, and JSON fields under the API's rules."""
+
+from typing import Any, ClassVar, cast
+from uuid import UUID
+
+from django import forms
+from django.contrib import admin
+from django.contrib.auth import get_permission_codename
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import QuerySet
+from django.forms.fields import InvalidJSONInput
+from django.forms.models import BaseInlineFormSet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
+
+from config.foundation import strict_json
+from config.foundation.errors import InvalidInput
+from config.foundation.limits import MAX_METADATA_BYTES, is_metadata_too_large
+
+#: Rows of an inline; the rest is a link away, in the rows' own list.
+MAX_INLINE_ROWS = 100
+
+
+def link(view: str, text: object, *, pk: object = None, **query: object) -> SafeString:
+    """A link to a page of the admin by its name, such as "jobs_job_change" (apps above are known by name only)."""
+    url = reverse(f"admin:{view}", args=[] if pk is None else [pk])
+    filters = urlencode({name: str(value) for name, value in query.items()})
+    return format_html('<a href="{}">{}</a>', f"{url}?{filters}" if filters else url, text)
+
+
+def in_a_row(*links: SafeString) -> SafeString:
+    """Several links."""
+    return format_html_join(" · ", "{}", ((one,) for one in links))
+
+
+class MetadataField(forms.JSONField):
+    """An object under the API's rules, because the API has to print it again."""
+
+    def to_python(self, value: Any) -> Any:
+        """The object; empty is {}. Raises ValidationError."""
+        if not isinstance(value, str):
+            return {} if value is None else value
+        try:
+            metadata = strict_json.parse(value.encode()) if value.strip() else {}
+        except InvalidInput as error:
+            raise ValidationError(str(error), code="invalid") from error
+        if not isinstance(metadata, dict):
+            raise ValidationError("Enter a JSON object.", code="invalid")
+        if is_metadata_too_large(metadata):
+            raise ValidationError(f"This is larger than {MAX_METADATA_BYTES} bytes.", code="max_length")
+        return metadata
+
+    def clean(self, value: Any) -> Any:
+        """The same; Django's own would make None of {}."""
+        return self.to_python(value)
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """What was typed, as it was typed: parsing it again may be what is wrong with it."""
+        return InvalidJSONInput(data or "")
+
+
+class ReadOnly:
+    """Who may view it sees it; nobody adds, changes or deletes it here."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never."""
+        return False
+
+
+class BrowseAdmin(admin.ModelAdmin):
+    """A list to browse, whose searches for an id use its index. Nothing is added or deleted here."""
+
+    list_per_page = 50
+    #: Counting a whole table for "n total" costs a scan.
+    show_full_result_count = False
+    formfield_overrides = {models.JSONField: {"form_class": MetadataField, "required": False}}
+    #: Where a search for a UUID looks first, in this order.
+    uuid_fields: ClassVar[tuple[str, ...]] = ()
+    #: Not loaded, and not to be guessed at by filters in the address.
+    secret_fields: ClassVar[tuple[str, ...]] = ()
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Never: the API opens things, with all that belongs to them."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never."""
+        return False
+
+    def may_change(self, request: HttpRequest) -> bool:
+        """Django's "change" permission: where nothing is edited, it is what an action asks for."""
+        return request.user.has_perm(f"{self.opts.app_label}.{get_permission_codename('change', self.opts)}")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Everything, without the secrets."""
+        return super().get_queryset(request).defer(*self.secret_fields)
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        """As Django has it, but never by a secret."""
+        if lookup.partition("__")[0] in self.secret_fields:
+            return False
+        return super().lookup_allowed(lookup, value, cast(HttpRequest, request))
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """By id where the term is one and is found, else by `search_fields`."""
+        try:
+            wanted = UUID(search_term.strip())
+        except ValueError:
+            return super().get_search_results(request, queryset, search_term)
+        for field in self.uuid_fields:
+            found = queryset.filter(**{field: wanted})
+            if found.exists():
+                return found, False
+        return super().get_search_results(request, queryset, search_term)
+
+
+class ReadOnlyAdmin(ReadOnly, BrowseAdmin):
+    """Browsing and nothing else."""
+
+
+class FirstRows(BaseInlineFormSet):
+    """The first rows, whatever a client sends back: a read-only inline has no input."""
+
+    def get_queryset(self) -> QuerySet[Any]:
+        """At most MAX_INLINE_ROWS of them."""
+        if not hasattr(self, "_first_rows"):
+            self._first_rows = super().get_queryset()[:MAX_INLINE_ROWS]
+            len(self._first_rows)  # Evaluated once, or every row would be a query of its own.
+        return self._first_rows
+
+    def initial_form_count(self) -> int:
+        """As many as there are rows."""
+        return len(self.get_queryset())
+
+    def total_form_count(self) -> int:
+        """The same."""
+        return self.initial_form_count()
+
+
+class ReadOnlyInline(ReadOnly, admin.TabularInline):
+    """Rows that belong to the page's object."""
+
+    formset = FirstRows
+    extra = 0
+    show_change_link = True
+    can_delete = False
