@@ -126,7 +126,11 @@ CELERY_TASK_QUEUES = [
     # Apart, because it waits for other people's servers.
     Queue("webhooks", Exchange("webhooks"), routing_key="webhooks"),
 ]
-CELERY_TASK_ROUTES = {"jobs.run_call": {"queue": "calls"}, "tenancy.deliver_webhooks": {"queue": "webhooks"}}
+CELERY_TASK_ROUTES = {
+    "jobs.run_call": {"queue": "calls"},
+    "tenancy.deliver_webhooks": {"queue": "webhooks"},
+    "tenancy.send_alert_mails": {"queue": "webhooks"},
+}
 CELERY_TASK_CREATE_MISSING_QUEUES = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
@@ -152,6 +156,9 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": crontab(minute="17"),
     },
     "dispatch webhooks": {"task": "tenancy.dispatch_webhooks", "schedule": 1.0, "options": {"expires": 1}},
+    "send alert mails": {"task": "tenancy.send_alert_mails", "schedule": 10.0, "options": {"expires": 10}},
+    "evaluate alerts": {"task": "jobs.evaluate_alerts", "schedule": 30.0, "options": {"expires": 30}},
+    "evaluate margins": {"task": "jobs.evaluate_margins", "schedule": crontab(minute="47")},
     "purge webhook events": {"task": "tenancy.purge_webhook_events", "schedule": 60.0, "options": {"expires": 60}},
 }
 
@@ -287,6 +294,20 @@ if not WEBHOOK_RETRY_DELAYS_S or min(WEBHOOK_RETRY_DELAYS_S) <= 0:
 WEBHOOK_DISABLE_AFTER_S = env.int("WEBHOOK_DISABLE_AFTER_S", default=5 * 24 * 3600)
 #: How long events can be replayed.
 WEBHOOK_EVENT_TTL_S = env.int("WEBHOOK_EVENT_TTL_S", default=30 * 24 * 3600)
+#: Alerts (docs/operations.md): credits below which a team is told, percents of its credits used, percents of its jobs
+#: and of a model's attempts that fail, of so many at least, within so long; and how long a margin is looked at.
+CREDITS_LOW_THRESHOLDS = [int(threshold) for threshold in env.list("CREDITS_LOW_THRESHOLDS", default=["10"])]
+BUDGET_ALERT_PERCENTS = [int(percent) for percent in env.list("BUDGET_ALERT_PERCENTS", default=["80", "100"])]
+JOB_FAILURE_ALERT_PERCENT = env.int("JOB_FAILURE_ALERT_PERCENT", default=50)
+MODEL_FAILURE_ALERT_PERCENT = env.int("MODEL_FAILURE_ALERT_PERCENT", default=50)
+ALERT_LEAST_COUNT = env.int("ALERT_LEAST_COUNT", default=20)
+ALERT_WINDOW_S = env.int("ALERT_WINDOW_S", default=900)
+MARGIN_WINDOW_S = env.int("MARGIN_WINDOW_S", default=24 * 3600)
+#: Who gets mail about all of them, besides an organization's own recipients.
+ALERT_EMAILS = env.list("ALERT_EMAILS", default=[])
+vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("EMAIL_FROM", default="job-credits@localhost")
+EMAIL_TIMEOUT = 20
 #: Hosts and networks that webhooks may go to in strict mode although they are not public, or speak no TLS.
 PRIVATE_WEBHOOK_HOSTS = env.list("PRIVATE_WEBHOOK_HOSTS", default=[])
 #: Hosts and networks on private or loopback addresses that a model's `api_base` may name in strict mode.

@@ -6,7 +6,7 @@ from celery import shared_task
 
 from config.foundation.failpoints import failpoint
 from jobs.callpath import idempotency, stored
-from jobs.services import books, calls, jobs
+from jobs.services import alerts, books, calls, jobs
 
 if TYPE_CHECKING:
     from jobs.callpath.runner import Runner
@@ -46,3 +46,15 @@ def sweep_jobs() -> None:
 def verify_ledger(actor: str = "beat") -> None:
     """Prove the books, nightly."""
     books.verify_books(actor=actor)
+
+
+@shared_task(name="jobs.evaluate_alerts")
+def evaluate_alerts() -> None:
+    """Open and close alerts about credits, jobs and models."""
+    alerts.evaluate_alerts()
+
+
+@shared_task(name="jobs.evaluate_margins")
+def evaluate_margins() -> None:
+    """Open and close alerts about margins."""
+    alerts.evaluate_margins()

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from tenancy.services import idempotency
+from tenancy.services import alert_mails, idempotency
 from tenancy.services.webhooks import delivery, outbox
 
 #: A task that has waited longer comes too late: the next beat has sent another.
@@ -35,3 +35,9 @@ def deliver_webhooks(endpoint_id: str) -> None:
 def purge_webhook_events() -> None:
     """Forget events whose time is over."""
     outbox.purge_events()
+
+
+@shared_task(name="tenancy.send_alert_mails")
+def send_alert_mails() -> None:
+    """Send the mails about alerts. On the queue `webhooks`, because mail servers are other people's, too."""
+    alert_mails.send_due_mails()

@@ -49,7 +49,15 @@ class TeamForm(forms.ModelForm):
 
     class Meta:
         model = Team
-        fields = ("team_alias", "status", "job_ttl_s", "max_calls_in_flight", "keep_content_s", "metadata")
+        fields = (
+            "team_alias",
+            "status",
+            "job_ttl_s",
+            "max_calls_in_flight",
+            "keep_content_s",
+            "credits_low_thresholds",
+            "metadata",
+        )
 
 
 @admin.register(Team)
@@ -70,6 +78,7 @@ class TeamAdmin(BrowseAdmin):
         "job_ttl_s",
         "max_calls_in_flight",
         "keep_content_s",
+        "credits_low_thresholds",
         "metadata",
         "see_also",
         "created_at",

@@ -1,5 +1,6 @@
 """One try of one model for a call."""
 
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
 
@@ -41,6 +42,10 @@ class Attempt(models.Model):
             models.CheckConstraint(
                 name="attempt_cost_is_not_negative", condition=Q(cost_usd=None) | Q(cost_usd__gte=0)
             ),
+        ]
+
+        indexes = [
+            BrinIndex(fields=["started_at"], name="attempts_by_start", pages_per_range=32, autosummarize=True),
         ]
 
     def __str__(self) -> str:

@@ -6,6 +6,7 @@ their services; everything else changes through the API, where the rules are.
 
 from django.contrib import admin
 
+from tenancy.admin.alerts import AlertAdmin
 from tenancy.admin.browsing import BrowseAdmin, MetadataField, ReadOnlyAdmin, ReadOnlyInline, in_a_row, link
 from tenancy.admin.tenants import VirtualKeyInline
 from tenancy.admin.webhooks import WebhookEndpointAdmin
@@ -14,6 +15,7 @@ admin.site.site_title = admin.site.site_header = "Job credits"
 admin.site.index_title = "Browse"
 
 __all__ = [
+    "AlertAdmin",
     "BrowseAdmin",
     "MetadataField",
     "ReadOnlyAdmin",

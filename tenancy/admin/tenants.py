@@ -30,7 +30,7 @@ class OrganizationAdmin(BrowseAdmin):
     list_filter = ("status",)
     search_fields = ("organization_id", "name")
     date_hierarchy = "created_at"
-    fields = ("organization_id", "name", "status", "metadata", "all_teams", "created_at", "updated_at")
+    fields = ("organization_id", "name", "status", "alert_emails", "metadata", "all_teams", "created_at", "updated_at")
     readonly_fields = ("organization_id", "all_teams", "created_at", "updated_at")
     inlines = (TeamInline,)
 

@@ -1,5 +1,7 @@
 """One model per file."""
 
+from tenancy.models.alert import Alert
+from tenancy.models.alert_mail import AlertMail
 from tenancy.models.idempotency_record import IdempotencyRecord
 from tenancy.models.operator_key import OperatorKey
 from tenancy.models.organization import Organization
@@ -10,6 +12,8 @@ from tenancy.models.webhook_endpoint import WebhookEndpoint
 from tenancy.models.webhook_event import WebhookEvent
 
 __all__ = [
+    "Alert",
+    "AlertMail",
     "IdempotencyRecord",
     "OperatorKey",
     "Organization",

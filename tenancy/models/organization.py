@@ -1,5 +1,6 @@
 """A customer: the company whose teams use the platform."""
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 
@@ -15,6 +16,10 @@ class Organization(models.Model):
     organization_id = models.CharField(max_length=128)
     name = models.CharField(max_length=255)
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.ACTIVE)
+    #: Who gets mail about its teams.
+    alert_emails = ArrayField(
+        models.EmailField(), null=True, blank=True, help_text="Comma-separated: who gets mail about its teams."
+    )
     metadata = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)

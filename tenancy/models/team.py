@@ -1,5 +1,6 @@
 """A team: what holds keys, credits and model groups."""
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from tenancy.models.organization import Organization
@@ -31,6 +32,13 @@ class Team(models.Model):
         null=True,
         blank=True,
         help_text="Seconds for which prompts and answers are kept, encrypted; empty: not at all.",
+    )
+    #: Overrides settings.CREDITS_LOW_THRESHOLDS. Zero alone: never.
+    credits_low_thresholds = ArrayField(
+        models.PositiveBigIntegerField(),
+        null=True,
+        blank=True,
+        help_text="Credits below which the team is told; empty for the default.",
     )
     metadata = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -23,6 +23,8 @@ class WebhookEvent(models.Model):
         CREDITS_LOW = "credits.low"
         CREDITS_REFILLED = "credits.refilled"
         BUDGET_EXHAUSTED = "budget.exhausted"
+        ALERT_OPENED = "alert.opened"
+        ALERT_CLOSED = "alert.closed"
         TEAM_SUSPENDED = "team.suspended"
         #: Sent by hand, to one endpoint, whatever it subscribes to.
         TEST = "webhook.test"

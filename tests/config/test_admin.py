@@ -18,6 +18,8 @@ from jobs.services.jobs import end_job, open_job
 from modelgroups.models import GroupAssignment, GroupModel, ModelGroup
 from modelgroups.services.groups import ModelSpec
 from tenancy.models import (
+    Alert,
+    AlertMail,
     IdempotencyRecord,
     OperatorKey,
     Organization,
@@ -28,6 +30,7 @@ from tenancy.models import (
     WebhookEvent,
 )
 from tenancy.queries.principals import TeamRef
+from tenancy.services.alerts import Finding, open_alert
 from tenancy.services.keys import create_operator_key, create_virtual_key
 from tenancy.services.webhooks.endpoints import create_endpoint
 from tenancy.services.webhooks.outbox import send_test
@@ -86,12 +89,14 @@ def make_world(name: str) -> None:
     secrets = ModelSpec("gpt-4o", 1, {"api_key": f"sk-provider-{name}"})
     group = make_group(f"Group-{name}", [ModelSpec("gpt-4o-mini"), secrets])
     make_tenant(name, groups=[group])
+    Organization.objects.update(alert_emails=["customer@example.com", "cto@example.com"])
     for team in Team.objects.select_related("organization"):
         create_virtual_key(team=team, name=name)
         job = make_job(team)
         make_call(job, attempts=1)
         endpoint = create_endpoint(owner=team, url="https://8.8.8.8/", event_types=[], description=name)
         send_test(endpoint_id=endpoint.row.id, team_pk=team.pk)
+        open_alert(rule=Alert.Rule.BUDGET_USED, finding=Finding(f"{team} {name}", "80", team_pk=team.pk))
     create_operator_key(name=name, scopes=["all"])
     now = timezone.now()
     for account in CreditAccount.objects.filter(refill_policy=None):
@@ -118,7 +123,7 @@ def superuser(db: None) -> AdminClient:
 def test_every_model_is_registered() -> None:
     assert [model for model in MODELS if not admin.site.is_registered(model)] == []
     assert {CreditAccount, CreditHold, LedgerEntry, Attempt, Call, Job, VirtualKey} <= set(READ_ONLY)
-    assert {WebhookEndpoint, WebhookEvent, WebhookDelivery} <= set(READ_ONLY)
+    assert {WebhookEndpoint, WebhookEvent, WebhookDelivery, Alert, AlertMail} <= set(READ_ONLY)
     assert {OperatorKey, GroupModel, GroupAssignment, CallProcess, IdempotencyRecord} <= set(READ_ONLY)
 
 

@@ -3,13 +3,15 @@
 import re
 import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.apps import apps
 from django.db import IntegrityError, connection, models, transaction
 
 from config.foundation.constraints import violated
-from tenancy.models import Team
+from tenancy.models import Alert, Team
+from tenancy.services.alerts import Finding, open_alert
 from tenancy.services.webhooks.endpoints import create_endpoint
 from tenancy.services.webhooks.outbox import send_test
 from tests.support.api import Tenant
@@ -52,6 +54,8 @@ ATTEMPT = """
 """
 UUID = "gen_random_uuid()"
 EVENT = "INSERT INTO tenancy_webhookevent (event_id, team_id, type, data, created_at, is_dispatched)"
+ALERT = "INSERT INTO tenancy_alert (id, rule, subject, threshold, data, state, opened_at)"
+MAIL = "INSERT INTO tenancy_alertmail (id, alert_id, recipient, state, attempts, next_try_at)"
 DELIVERY = """
     INSERT INTO tenancy_webhookdelivery (id, endpoint_id, event_id, state, attempts, next_try_at, last_problem, created_at)
 """
@@ -74,6 +78,10 @@ BREAKS = {
     "webhook_event_id_is_unique": f"{EVENT} SELECT event_id, NULL, type, '{{}}', now(), true FROM tenancy_webhookevent",
     "one_webhook_delivery_per_endpoint_and_event": f"{DELIVERY} SELECT {UUID}, endpoint_id, event_id, 'pending', 0, now(), '', now() FROM tenancy_webhookdelivery",
     "webhook_delivery_is_final_or_due": "UPDATE tenancy_webhookdelivery SET state = 'delivered'",
+    "one_open_alert_per_crossing": f"{ALERT} SELECT {UUID}, rule, subject, threshold, '{{}}', 'open', now() FROM tenancy_alert",
+    "alert_is_closed_or_open": "UPDATE tenancy_alert SET closed_at = now()",
+    "one_mail_per_alert_and_recipient": f"{MAIL} SELECT {UUID}, alert_id, recipient, 'pending', 0, now() FROM tenancy_alertmail",
+    "alert_mail_is_final_or_due": "UPDATE tenancy_alertmail SET state = 'sent'",
     # modelgroups
     "group_name_is_unique": f"INSERT INTO modelgroups_modelgroup (id, group_name, display_name, description, status, metadata, created_at, updated_at) SELECT {UUID}, group_name, '', '', 'active', '{{}}', now(), now() FROM modelgroups_modelgroup",
     "group_name_is_well_formed": "UPDATE modelgroups_modelgroup SET group_name = 'é'",
@@ -146,12 +154,14 @@ TRIGGER_BREAKS = {
 
 
 @pytest.fixture
-def world(tenant: Tenant) -> Tenant:
+def world(tenant: Tenant, settings: Any) -> Tenant:
     """One of everything, with nothing deferred: a table with pending checks cannot be altered."""
     endpoint = create_endpoint(
         owner=Team.objects.get(pk=tenant.team_pk), url="https://8.8.8.8/", event_types=["credits.refilled"]
     )
     send_test(endpoint_id=endpoint.row.id, team_pk=tenant.team_pk)
+    settings.ALERT_EMAILS = ["operator@example.com"]
+    open_alert(rule=Alert.Rule.CREDITS_LOW, finding=Finding(tenant.team_id, "10", team_pk=tenant.team_pk))
     job = tenant.api.post("/api/jobs/create", {"team_id": tenant.team_id, "job_type": "x"}).json()["job_id"]
     with connection.cursor() as cursor:
         failed = (

@@ -21,7 +21,8 @@ from django.utils import timezone
 
 from config.foundation import encryption
 from config.foundation.failpoints import failpoint
-from tenancy.models import WebhookDelivery, WebhookEndpoint
+from tenancy.models import Alert, WebhookDelivery, WebhookEndpoint
+from tenancy.services.alerts import Finding, open_alert
 from tenancy.services.webhooks import signing
 from tenancy.services.webhooks.sending import Connection, Outcome, Problem
 
@@ -151,6 +152,8 @@ def _record(lease: Lease, delivery: WebhookDelivery, outcome: Outcome) -> bool:
     else:
         _schedule(delivery, now)
         _note_failure(endpoint, outcome, now)
+        if endpoint.state == WebhookEndpoint.State.DISABLED:
+            _tell_of_disabled(endpoint)
     delivery.save(update_fields=_OF_DELIVERY)
     if is_ours:
         endpoint.leased_until = _lease_end(now)
@@ -183,3 +186,9 @@ def _note_failure(endpoint: WebhookEndpoint, outcome: Outcome, now: datetime) ->
         endpoint.state, endpoint.disabled_reason = WebhookEndpoint.State.DISABLED, WebhookEndpoint.Reason.GONE
     elif now - endpoint.failing_since >= timedelta(seconds=settings.WEBHOOK_DISABLE_AFTER_S):
         endpoint.state, endpoint.disabled_reason = WebhookEndpoint.State.DISABLED, WebhookEndpoint.Reason.FAILING
+
+
+def _tell_of_disabled(endpoint: WebhookEndpoint) -> None:
+    data = {"url": endpoint.url, "disabled_reason": endpoint.disabled_reason}
+    finding = Finding(subject=str(endpoint.id), team_pk=endpoint.team_id, data=data)
+    open_alert(rule=Alert.Rule.WEBHOOK_DISABLED, finding=finding, organization=endpoint.organization)

@@ -12,8 +12,9 @@ from django.utils import timezone
 from config.foundation import encryption
 from config.foundation.errors import InvalidInput
 from tenancy.errors import TooManyWebhookEndpoints
-from tenancy.models import Organization, Team, WebhookDelivery, WebhookEndpoint, WebhookEvent
+from tenancy.models import Alert, Organization, Team, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from tenancy.queries.webhooks import endpoint_of
+from tenancy.services.alerts import close_alert
 from tenancy.services.webhooks import signing
 from tenancy.services.webhooks.sending import check_url
 
@@ -86,6 +87,7 @@ def _enable(endpoint: WebhookEndpoint) -> None:
     endpoint.state, endpoint.disabled_reason = WebhookEndpoint.State.ACTIVE, ""
     endpoint.failing_since, endpoint.consecutive_failures, endpoint.resume_at = None, 0, None
     endpoint.deliveries.filter(state=WebhookDelivery.State.PENDING).update(next_try_at=timezone.now())
+    close_alert(rule=Alert.Rule.WEBHOOK_DISABLED, subject=str(endpoint.id))
 
 
 @transaction.atomic
@@ -108,6 +110,7 @@ def rotate_secret(*, endpoint_id: UUID, team_pk: int | None, grace_s: int) -> Ne
 def delete_endpoint(*, endpoint_id: UUID, team_pk: int | None) -> None:
     """Delete an endpoint and what is known of its deliveries. Raises WebhookEndpointNotFound."""
     endpoint_of(endpoint_id, team_pk=team_pk, lock=True).delete()
+    close_alert(rule=Alert.Rule.WEBHOOK_DISABLED, subject=str(endpoint_id))
 
 
 def _checked_types(event_types: Sequence[str]) -> list[str]:
