@@ -45,6 +45,15 @@ def resolve(host: str, port: int | None = None) -> list[str]:
     return list(dict.fromkeys(str(info[4][0]) for info in found))
 
 
+def written_out(host: str) -> list[str]:
+    """The address that the host is, in whatever notation (127.1, 0x7f000001); none where it is a name. No DNS."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except (OSError, UnicodeError):
+        return []
+    return [str(info[4][0]) for info in found]
+
+
 def leads_inside(host: str) -> bool:
     """Whether the host is, or resolves to, an address that is not public. Unresolvable counts as public."""
     return any(not is_public(address) for address in resolve(host))

@@ -21,13 +21,12 @@ END $$;
 
 CREATE FUNCTION jobs_tell_of_ended_call() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF tenancy_webhook_wanted(NEW.team_id, 'call.completed') THEN
-        -- Only asynchronous calls were ever published from what is stored of them.
+    -- Only asynchronous calls were ever published from what is stored of them. Most calls are not, so this comes first.
+    IF EXISTS (SELECT FROM jobs_callcontent c WHERE c.call_id = NEW.id AND c.published_at IS NOT NULL) THEN
         PERFORM tenancy_emit_event(NEW.team_id, 'call.completed', jsonb_build_object(
             'call_id', NEW.id, 'job_id', NEW.job_id, 'purpose', NEW.purpose, 'state', NEW.state, 'error', NEW.error,
             'prompt_tokens', NEW.prompt_tokens, 'completion_tokens', NEW.completion_tokens,
-            'latency_ms', NEW.latency_ms, 'created_at', NEW.created_at, 'ended_at', NEW.ended_at))
-        FROM jobs_callcontent c WHERE c.call_id = NEW.id AND c.published_at IS NOT NULL;
+            'latency_ms', NEW.latency_ms, 'created_at', NEW.created_at, 'ended_at', NEW.ended_at));
     END IF;
     RETURN NULL;
 END $$;

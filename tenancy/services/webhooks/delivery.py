@@ -60,12 +60,12 @@ class Lease:
 
 
 def endpoints_with_work(*, limit: int = 1000) -> list[UUID]:
-    """Those to which something is due and nobody delivers."""
+    """Those to which something is due and nobody delivers; where these are too many, any of them."""
     now = timezone.now()
     due = WebhookDelivery.objects.filter(
         endpoint=OuterRef("pk"), state=WebhookDelivery.State.PENDING, next_try_at__lte=now
     )
-    return list(_free(now).filter(Exists(due)).values_list("id", flat=True)[:limit])
+    return list(_free(now).filter(Exists(due)).order_by("?").values_list("id", flat=True)[:limit])
 
 
 def deliver(*, endpoint_id: UUID) -> int:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import httpcore
 from django.conf import settings
 
-from config.foundation.addresses import is_listed, is_public, leads_inside, resolve
+from config.foundation.addresses import is_listed, is_public, resolve, written_out
 from config.foundation.errors import InvalidInput
 
 MAX_URL_LENGTH = 2048
@@ -52,7 +52,7 @@ class AddressRefused(Exception):
 
 
 def check_url(url: str, *, field: str = "url") -> str:
-    """The URL, if an endpoint may have it; whether it may be reached is looked at again at each attempt.
+    """The URL, if an endpoint may have it. Where a name leads is not looked at here but at each connection.
 
     Raises InvalidInput.
     """
@@ -68,7 +68,8 @@ def check_url(url: str, *, field: str = "url") -> str:
     if not _is_trusted(host):
         if parts.scheme != "https":
             raise InvalidInput("must be an https URL", field=field)
-        if leads_inside(host):
+        is_local = host == "localhost" or host.endswith(".localhost")
+        if is_local or any(not is_public(address) for address in written_out(host)):
             raise InvalidInput("may not name a loopback or private address", field=field)
     return url
 
