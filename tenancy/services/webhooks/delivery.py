@@ -143,6 +143,8 @@ def _record(lease: Lease, delivery: WebhookDelivery, outcome: Outcome) -> bool:
     if endpoint is None:
         return False  # Deleted, and the delivery with it.
     is_ours = endpoint.lease_id == lease.lease_id
+    if not is_ours and not outcome.is_success:
+        return False  # Somebody else tries it by now, and may have succeeded.
     delivery.attempts += 1
     delivery.last_attempt_at, delivery.last_latency_ms = now, outcome.latency_ms
     delivery.last_status, delivery.last_problem = outcome.status, outcome.problem

@@ -52,6 +52,25 @@ def test_whoever_loses_the_lease_stops_but_what_was_delivered_counts(
     assert states() == ["delivered", "pending"]
 
 
+def test_a_late_failure_does_not_undo_anothers_success(
+    tenant: Tenant, receiver: Receiver, make_endpoint: MakeEndpoint
+) -> None:
+    """The lease has run out while the first worker waited for its answer, and a second one was faster."""
+    new = make_endpoint()
+    emit(tenant, n=1)
+    lease = delivery._take(_dispatched(new.row.id))
+    assert lease is not None
+    due = delivery._next_due(lease)
+    assert due is not None
+    WebhookEndpoint.objects.update(leased_until=timezone.now())
+    assert work() == 1
+
+    assert delivery._record(lease, due, Outcome(None, "timeout", 10_000)) is False
+
+    assert states() == ["delivered"]
+    assert WebhookEndpoint.objects.get().consecutive_failures == 0
+
+
 def test_a_change_of_the_endpoint_counts_from_the_next_event_on(
     tenant: Tenant, receiver: Receiver, make_endpoint: MakeEndpoint
 ) -> None:
