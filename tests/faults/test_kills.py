@@ -17,13 +17,15 @@ from tests.support.live import MakeStack
 from tests.support.stack import ROOT, Stack, eventually
 
 APPS = ("billing", "config", "jobs", "modelgroups", "tenancy")
+#: Of the process that talks to other people's servers: tests/live/test_webhooks.py kills it.
+ELSEWHERE = ("webhooks.", "mails.")
 POINTS = sorted(
     {
         point
         for app in APPS
         for path in (ROOT / app).rglob("*.py")
         for point in re.findall(r'\bfailpoint\("([\w.]+)"\)', path.read_text())
-        if path.name != "failpoints.py"
+        if path.name != "failpoints.py" and not point.startswith(ELSEWHERE)
     }
 )
 ROUNDS = int(os.environ.get("FAULT_ROUNDS", "1"))
