@@ -15,7 +15,7 @@ PRODUCTION := env -u DJANGO_DEBUG AUTH_MODE=strict DJANGO_ALLOWED_HOSTS=jobs.exa
 # Without compiled bytecode every start costs three times as much.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test lint format lock shell clean ci bench install-local install-dev
+.PHONY: help run proxy test lint format lock shell clean ci bench install-local install-dev
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -23,6 +23,9 @@ help: ## Show this list
 
 run: install-local ## Start everything on this machine, with a demo team, until Ctrl-C
 	@exec $(BIN)/python -m scripts.run
+
+proxy: install-local ## Start a real LiteLLM Proxy for development, until Ctrl-C
+	@exec $(BIN)/python -m scripts.proxy
 
 test: install-dev ## Run the tests (ARGS="-k ledger -x" for some of them)
 	@$(BIN)/python -m pytest $(ARGS)

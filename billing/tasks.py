@@ -1,8 +1,8 @@
-"""Celery tasks of the app; each is one call to a service."""
+"""Celery tasks of the app; each is one call to a service. Beat sends the proxy's only where one is configured."""
 
 from celery import shared_task
 
-from billing.services import expiry, refill_policies
+from billing.services import expiry, proxy_reconcile, proxy_spend, proxy_sync, refill_policies
 
 
 @shared_task(name="billing.expire_credits")
@@ -15,3 +15,21 @@ def expire_credits() -> None:
 def run_refill_policies() -> None:
     """Carry out the refills that are due."""
     refill_policies.run_refill_policies()
+
+
+@shared_task(name="billing.sync_proxy")
+def sync_proxy() -> None:
+    """Bring LiteLLM Proxy in step with the teams that were changed."""
+    proxy_sync.sync_due_teams()
+
+
+@shared_task(name="billing.reconcile_proxy")
+def reconcile_proxy() -> None:
+    """Compare everything at LiteLLM Proxy with what it should be, and repair it."""
+    proxy_reconcile.reconcile()
+
+
+@shared_task(name="billing.read_proxy_spend")
+def read_proxy_spend() -> None:
+    """Read back what was spent at LiteLLM Proxy."""
+    proxy_spend.read_spend()

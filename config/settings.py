@@ -146,7 +146,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "health_check_interval": 10,
 }
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0.1, "interval_max": 0.2}
-CELERY_BEAT_SCHEDULE = {
+CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "sweep calls": {"task": "jobs.sweep_calls", "schedule": 5.0, "options": {"expires": 5}},
     "sweep jobs": {"task": "jobs.sweep_jobs", "schedule": 30.0, "options": {"expires": 30}},
     "erase contents": {"task": "jobs.erase_contents", "schedule": 30.0, "options": {"expires": 30}},
@@ -314,3 +314,37 @@ EMAIL_TIMEOUT = 20
 PRIVATE_WEBHOOK_HOSTS = env.list("PRIVATE_WEBHOOK_HOSTS", default=[])
 #: Hosts and networks on private or loopback addresses that a model's `api_base` may name in strict mode.
 PRIVATE_API_BASES = env.list("PRIVATE_API_BASES", default=[])
+
+# --- LiteLLM Proxy ------------------------------------------------------------------------------------------
+
+#: The operator's LiteLLM Proxy, such as http://127.0.0.1:4000, and its master key. Without, models are asked directly.
+LITELLM_PROXY_URL = env.str("LITELLM_PROXY_URL", default="").rstrip("/").removesuffix("/v1")
+LITELLM_MASTER_KEY = env.str("LITELLM_MASTER_KEY", default="")
+if bool(LITELLM_PROXY_URL) != bool(LITELLM_MASTER_KEY):
+    raise ImproperlyConfigured("LITELLM_PROXY_URL and LITELLM_MASTER_KEY go together")
+if LITELLM_PROXY_URL and not LITELLM_PROXY_URL.startswith(("http://", "https://")):
+    raise ImproperlyConfigured("LITELLM_PROXY_URL must be an http or https URL")
+#: Marks what is ours at the proxy. Installations that share one proxy need different names.
+LITELLM_PROXY_OWNER = env.str("LITELLM_PROXY_OWNER", default="job-credits")
+#: For one request to the proxy's admin API.
+PROXY_TIMEOUT_S = env.float("PROXY_TIMEOUT_S", default=5.0)
+#: How long a new team's answer waits until its key works at the proxy.
+PROXY_WAIT_S = env.float("PROXY_WAIT_S", default=3.0)
+#: The longest pause between two tries to bring a team in step.
+PROXY_MAX_BACKOFF_S = env.float("PROXY_MAX_BACKOFF_S", default=30.0)
+PROXY_SYNC_INTERVAL_S = env.float("PROXY_SYNC_INTERVAL_S", default=1.0)
+PROXY_RECONCILE_INTERVAL_S = env.float("PROXY_RECONCILE_INTERVAL_S", default=300.0)
+PROXY_SPEND_INTERVAL_S = env.float("PROXY_SPEND_INTERVAL_S", default=60.0)
+if LITELLM_PROXY_URL:
+    CELERY_BEAT_SCHEDULE |= {
+        f"{name.replace('_', ' ')}": {
+            "task": f"billing.{name}",
+            "schedule": interval_s,
+            "options": {"expires": interval_s},
+        }
+        for name, interval_s in {
+            "sync_proxy": PROXY_SYNC_INTERVAL_S,
+            "reconcile_proxy": PROXY_RECONCILE_INTERVAL_S,
+            "read_proxy_spend": PROXY_SPEND_INTERVAL_S,
+        }.items()
+    }

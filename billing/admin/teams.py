@@ -96,6 +96,8 @@ class TeamAdmin(BrowseAdmin):
             link("billing_credithold_changelist", "Holds", account__exact=team.pk),
             link("billing_creditgrant_changelist", "Grants", account__exact=team.pk),
             link("tenancy_virtualkey_changelist", "Keys", team__id__exact=team.pk),
+            link("billing_proxyteam_change", "LiteLLM Proxy", pk=team.pk),
+            link("billing_proxyspend_changelist", "Spend at the proxy", team__id__exact=team.pk),
         )
 
     @admin.display(ordering="credit_account__allocated")

@@ -9,6 +9,13 @@ from config.foundation.api.fields import ClientIdField, CreditsField, MetadataFi
 #: What credits can be given as; an adjustment is posted by its own command.
 GRANTED_KINDS = [kind for kind in CreditGrant.Kind.values if kind != CreditGrant.Kind.ADJUSTMENT]
 
+CREATED = "Team created successfully with LiteLLM integration"
+#: Where LiteLLM Proxy is away, or slow.
+CREATED_AHEAD = (
+    "Team created. LiteLLM Proxy does not know it yet: jobs can be created now, calls with its key work once the "
+    "team's status is active"
+)
+
 
 class TeamIn(serializers.Serializer):
     """Create a team."""
@@ -41,7 +48,7 @@ class TeamOut(serializers.Serializer):
     team_id = serializers.CharField(source="team.team_id")
     organization_id = serializers.CharField(source="team.organization.organization_id")
     team_alias = serializers.CharField(source="team.team_alias")
-    status = serializers.CharField(source="team.status")
+    status = serializers.CharField(help_text="`provisioning` until LiteLLM Proxy, where there is one, knows the team.")
     credits = CreditsOut(source="account")
     model_groups = serializers.ListField(child=serializers.CharField())
     metadata = serializers.DictField(source="team.metadata")
@@ -61,13 +68,13 @@ class NewTeamOut(serializers.Serializer):
     team_id = serializers.CharField(source="overview.team.team_id")
     organization_id = serializers.CharField(source="overview.team.organization.organization_id")
     team_alias = serializers.CharField(source="overview.team.team_alias")
-    status = serializers.CharField(source="overview.team.status")
+    status = serializers.CharField(source="overview.status")
     model_groups = serializers.ListField(source="overview.model_groups", child=serializers.CharField())
     allowed_models = serializers.ListField(source="overview.allowed_models", child=serializers.CharField())
     credits_allocated = serializers.IntegerField(source="overview.account.allocated")
     credits_remaining = serializers.IntegerField(source="overview.account.remaining")
     virtual_key = serializers.CharField(source="key.plaintext")
-    message = serializers.CharField(default="Team created successfully with LiteLLM integration")
+    message = serializers.CharField(default=CREATED)
     created_at = serializers.DateTimeField(source="overview.team.created_at")
 
 

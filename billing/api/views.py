@@ -7,6 +7,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.serializers import (
+    CREATED,
+    CREATED_AHEAD,
     AddCreditsIn,
     BalanceOut,
     CheckCreditsIn,
@@ -26,6 +28,7 @@ from billing.models import LedgerEntry
 from billing.queries import balances
 from billing.services import credits as credit_services
 from billing.services import teams
+from billing.services.proxy_wait import PROVISIONING, wait_for_team
 from config.foundation.api.paging import read_page
 from config.foundation.limits import check_client_id
 from tenancy.api.base import ApiView
@@ -41,9 +44,17 @@ class TeamCreateView(ApiView):
     open_methods = frozenset({"POST"})
 
     @extend_schema(operation_id="create_team", request=TeamIn, responses=NewTeamOut)
-    @idempotent
     def post(self, request: Request) -> Response:
         """Create a team with credits, model groups and its first virtual key, shown this once."""
+        response = self._create(request)
+        # After the commit, because a worker has to see the team; a replayed answer shows how things stand now.
+        if response.data["status"] == PROVISIONING:
+            is_ready = wait_for_team(response.data["team_id"])
+            response.data |= {"status": "active", "message": CREATED} if is_ready else {"message": CREATED_AHEAD}
+        return response
+
+    @idempotent
+    def _create(self, request: Request) -> Response:
         data = TeamIn(data=request.data)
         data.is_valid(raise_exception=True)
         opened = teams.open_team(**data.validated_data, actor=principal_of(request).idempotency_scope)

@@ -6,6 +6,9 @@ from billing.models.credit_hold import CreditHold
 from billing.models.grant_draw import GrantDraw
 from billing.models.ledger_check import LedgerCheck
 from billing.models.ledger_entry import LedgerEntry
+from billing.models.proxy_drift import DriftKind, ProxyDrift
+from billing.models.proxy_spend import ProxySpend
+from billing.models.proxy_team import ProxyTeam
 from billing.models.refill import Refill
 from billing.models.refill_policy import RefillPolicy
 
@@ -13,9 +16,13 @@ __all__ = [
     "CreditAccount",
     "CreditGrant",
     "CreditHold",
+    "DriftKind",
     "GrantDraw",
     "LedgerCheck",
     "LedgerEntry",
+    "ProxyDrift",
+    "ProxySpend",
+    "ProxyTeam",
     "Refill",
     "RefillPolicy",
 ]

@@ -1,13 +1,13 @@
 """Reads of balances and ledgers."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from django.conf import settings
 from django.db.models import QuerySet
 
-from billing.models import CreditAccount, LedgerEntry
+from billing.models import CreditAccount, LedgerEntry, ProxyTeam
 from modelgroups.queries import allowed_models, group_names_by_team
 from tenancy.models import Team
 
@@ -20,6 +20,12 @@ class TeamOverview:
     account: CreditAccount
     model_groups: list[str]
     allowed_models: list[str] | None = None
+    is_provisioning: bool = False
+
+    @property
+    def status(self) -> str:
+        """The team's own, or "provisioning" until its keys work at LiteLLM Proxy for the first time."""
+        return "provisioning" if self.is_provisioning and self.team.status == Team.Status.ACTIVE else self.team.status
 
 
 def account_of(team_pk: int) -> CreditAccount:
@@ -40,7 +46,7 @@ def budget_usd(account: CreditAccount) -> Decimal:
 def overview(team: Team) -> TeamOverview:
     """One team, with the models that its groups allow."""
     (found,) = overviews([team])
-    return TeamOverview(found.team, found.account, found.model_groups, allowed_models(team.pk))
+    return replace(found, allowed_models=allowed_models(team.pk))
 
 
 def overviews(teams: Iterable[Team]) -> list[TeamOverview]:
@@ -48,7 +54,15 @@ def overviews(teams: Iterable[Team]) -> list[TeamOverview]:
     teams = list(teams)
     accounts = CreditAccount.objects.in_bulk([team.pk for team in teams])
     names = group_names_by_team([team.pk for team in teams])
-    return [TeamOverview(team, accounts[team.pk], names[team.pk]) for team in teams]
+    new = _provisioning([team.pk for team in teams])
+    return [TeamOverview(team, accounts[team.pk], names[team.pk], is_provisioning=team.pk in new) for team in teams]
+
+
+def _provisioning(team_pks: list[int]) -> set[int]:
+    """Those that LiteLLM Proxy, where there is one, has never been in step with."""
+    if not settings.LITELLM_PROXY_URL:
+        return set()
+    return set(ProxyTeam.objects.filter(team_id__in=team_pks, synced_at=None).values_list("team_id", flat=True))
 
 
 def teams_of_organization(organization_pk: int) -> QuerySet[Team]:

@@ -9,6 +9,7 @@ from django.db import transaction
 from billing import ledger
 from billing.queries import balances
 from billing.queries.balances import TeamOverview
+from billing.services.proxy_wait import nudge
 from modelgroups.services.groups import assign_groups
 from tenancy.services.keys import NewVirtualKey, create_virtual_key
 from tenancy.services.organizations import create_team
@@ -45,4 +46,5 @@ def open_team(
         )
     assign_groups(team_pk=team.pk, group_names=model_groups)
     key = create_virtual_key(team=team, name="first key")
+    nudge()
     return OpenedTeam(balances.overview(team), key)

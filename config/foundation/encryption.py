@@ -24,6 +24,11 @@ def encrypt(plain: bytes) -> bytes:
     return _fernet(tuple(settings.FIELD_ENCRYPTION_KEYS)).encrypt(plain)
 
 
+def renew(token: bytes) -> bytes:
+    """The same, encrypted with the newest key. Raises CannotDecrypt."""
+    return encrypt(decrypt(token))
+
+
 def decrypt(token: bytes) -> bytes:
     """Decrypt with whichever configured key fits. Raises CannotDecrypt, never returns the ciphertext."""
     try:

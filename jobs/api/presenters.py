@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from billing.models import CreditHold
+from billing.proxy.spend import DirectSpend
 from jobs.errors import call_failed
 from jobs.models import Attempt, Call
 from jobs.queries.completion import Completion, is_part_of_completion
@@ -138,6 +139,20 @@ def totals_body(totals: Totals) -> dict[str, Any]:
         "total_cost_usd": totals.total_cost_usd,
         "total_tokens": totals.total_tokens,
         "avg_cost_per_job": totals.avg_cost_per_job,
+    }
+
+
+def proxy_spend_body(spent: DirectSpend | None) -> dict[str, Any]:
+    """ProxySpendOut, where there is a proxy."""
+    if spent is None:
+        return {}
+    return {
+        "litellm_proxy": {
+            "direct_spend_usd": spent.direct_usd,
+            "direct_requests": spent.direct_requests,
+            "platform_spend_usd": spent.platform_usd,
+            "models": dict(sorted(spent.models.items())),
+        }
     }
 
 

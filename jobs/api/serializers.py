@@ -251,6 +251,15 @@ class JobTypeUsageOut(serializers.Serializer):
     cost_usd = serializers.DecimalField(max_digits=20, decimal_places=12)
 
 
+class ProxySpendOut(serializers.Serializer):
+    """What was spent at LiteLLM Proxy: directly with the team's keys, and by its jobs, whose costs have it, too."""
+
+    direct_spend_usd = serializers.DecimalField(max_digits=20, decimal_places=12)
+    direct_requests = serializers.IntegerField()
+    platform_spend_usd = serializers.DecimalField(max_digits=20, decimal_places=12)
+    models = serializers.DictField(child=serializers.DecimalField(max_digits=20, decimal_places=12))
+
+
 class TeamUsageOut(serializers.Serializer):
     """A team's usage in a period."""
 
@@ -258,6 +267,7 @@ class TeamUsageOut(serializers.Serializer):
     period = serializers.CharField()
     summary = UsageSummaryOut()
     job_types = serializers.DictField(child=JobTypeUsageOut())
+    litellm_proxy = ProxySpendOut(required=False, help_text="Only where a LiteLLM Proxy is configured.")
 
 
 class OrganizationUsageOut(serializers.Serializer):
@@ -268,3 +278,4 @@ class OrganizationUsageOut(serializers.Serializer):
     summary = UsageSummaryOut()
     job_types = serializers.DictField(child=JobTypeUsageOut())
     teams = serializers.DictField(child=TotalsOut())
+    litellm_proxy = ProxySpendOut(required=False, help_text="Only where a LiteLLM Proxy is configured.")

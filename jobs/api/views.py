@@ -8,6 +8,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.proxy.spend import spend_of_organization, spend_of_team
 from config.foundation.api.paging import read_page
 from config.foundation.errors import InvalidInput
 from config.foundation.failpoints import failpoint
@@ -191,6 +192,7 @@ class TeamUsageView(ApiView):
             "period": period.name,
             "summary": presenters.usage_summary(used),
             "job_types": presenters.job_types_body(used.job_types),
+            **presenters.proxy_spend_body(spend_of_team(team.pk, first=period.first_day, last=period.last_day)),
         }
         return Response(body)
 
@@ -212,5 +214,8 @@ class OrganizationUsageView(ApiView):
             "summary": presenters.usage_summary(used),
             "job_types": presenters.job_types_body(used.job_types),
             "teams": {team_id: presenters.totals_body(totals) for team_id, totals in sorted(used.teams.items())},
+            **presenters.proxy_spend_body(
+                spend_of_organization(organization.pk, first=period.first_day, last=period.last_day)
+            ),
         }
         return Response(body)

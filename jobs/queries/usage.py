@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -24,6 +24,16 @@ class Period:
     name: str
     start: datetime
     end: datetime
+
+    @property
+    def first_day(self) -> date:
+        """In UTC, as the next."""
+        return self.start.date()
+
+    @property
+    def last_day(self) -> date:
+        """Still part of it."""
+        return (self.end - timedelta(days=1)).date()
 
 
 def parse_period(text: str | None, *, now: datetime) -> Period:

@@ -49,8 +49,8 @@ class VirtualKeyInline(ReadOnlyInline):
     ordering = ("-created_at",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Without the hash."""
-        return super().get_queryset(request).defer("key_hash")
+        """Without the hash and the key."""
+        return super().get_queryset(request).defer("key_hash", "secret_encrypted")
 
 
 class RevocableAdmin(ReadOnlyAdmin):
@@ -108,7 +108,7 @@ class VirtualKeyAdmin(RevocableAdmin):
     list_select_related = ("team",)
     search_fields = ("team__team_id", "name", "last_four__exact")
     uuid_fields = ("id",)
-    secret_fields = ("key_hash",)
+    secret_fields = ("key_hash", "secret_encrypted")
     date_hierarchy = "created_at"
     fields = ("id", "team", "name", "last_four", "created_at", "expires_at", "revoked_at", "replaces")
 

@@ -1,4 +1,4 @@
-"""A team's API key. Only its hash is kept: nobody, we included, can read it back."""
+"""A team's API key. Only its hash is kept, and its text where LiteLLM Proxy has to know the key, too."""
 
 import uuid
 
@@ -15,6 +15,9 @@ class VirtualKey(models.Model):
     name = models.CharField(max_length=128, blank=True)
     key_hash = models.BinaryField(max_length=32, unique=True)
     last_four = models.CharField(max_length=4)
+    #: The key itself, encrypted: only while a proxy is configured, which must be given it again if it loses it, and
+    #: only until the key is revoked. Else null.
+    secret_encrypted = models.BinaryField(null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     #: Set by rotation: the old key works until then.
     expires_at = models.DateTimeField(null=True, blank=True)

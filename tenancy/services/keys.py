@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from config.foundation import encryption
 from tenancy.errors import KeyAlreadyRevoked, VirtualKeyNotFound
 from tenancy.models import OperatorKey, Team, VirtualKey
 from tenancy.queries.principals import hash_key
@@ -24,11 +26,21 @@ class NewVirtualKey:
     plaintext: str
 
 
+def new_key_text() -> str:
+    """A key as clients send it."""
+    return "sk-" + secrets.token_urlsafe(KEY_BYTES)
+
+
 def create_virtual_key(*, team: Team, name: str = "", replaces: VirtualKey | None = None) -> NewVirtualKey:
     """A further key for the team; several may be valid at once."""
-    plaintext = "sk-" + secrets.token_urlsafe(KEY_BYTES)
+    plaintext = new_key_text()
     row = VirtualKey.objects.create(
-        team=team, name=name, key_hash=hash_key(plaintext), last_four=plaintext[-4:], replaces=replaces
+        team=team,
+        name=name,
+        key_hash=hash_key(plaintext),
+        last_four=plaintext[-4:],
+        secret_encrypted=encryption.encrypt(plaintext.encode()) if settings.LITELLM_PROXY_URL else None,
+        replaces=replaces,
     )
     return NewVirtualKey(row, plaintext)
 

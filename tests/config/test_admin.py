@@ -11,7 +11,7 @@ from django.contrib import admin
 from django.db import models
 from django.utils import timezone
 
-from billing.models import CreditAccount, CreditHold, LedgerCheck, LedgerEntry
+from billing.models import CreditAccount, CreditHold, LedgerCheck, LedgerEntry, ProxyDrift, ProxySpend
 from billing.services.refill_policies import PolicyTerms, run_refill_policies, set_refill_policy
 from jobs.models import Attempt, Call, CallContent, CallProcess, Job
 from jobs.services.jobs import end_job, open_job
@@ -106,6 +106,11 @@ def make_world(name: str) -> None:
     CallProcess.objects.create(id=uuid.uuid4(), name=name, started_at=now, heartbeat_at=now - timedelta(hours=1))
     for call in Call.objects.filter(content=None):
         CallContent.objects.create(call=call, request=b"secret prompt", answer=b"secret answer", erase_at=now)
+    for team in Team.objects.all():
+        found = {"proxy_team_id": team.team_id, "subject": name, "last_seen_at": now}
+        ProxyDrift.objects.create(team=team, kind="key_foreign", **found)
+        spent = {"key_hash": "0" * 64, "is_platform": True, "spend_usd": Decimal("0.1")}
+        ProxySpend.objects.create(team=team, day=now.date(), model_name=name, read_at=now, **spent)
     IdempotencyRecord.objects.create(scope="open", key=name, request_hash=b"hash-of-a-request", reply=b"secret reply")
 
 

@@ -52,6 +52,11 @@ ATTEMPT = """
         (call_id, sequence, model_name, outcome, cause, error_class, latency_ms, prompt_tokens, completion_tokens,
          cost_usd, usage_is_estimated, started_at)
 """
+SPEND = """
+    INSERT INTO billing_proxyspend
+        (day, key_hash, is_platform, requests, prompt_tokens, completion_tokens, read_at, team_id, model_name, spend_usd)
+    SELECT '2026-01-01', 'k', true, 0, 0, 0, now(), spent.* FROM
+"""
 UUID = "gen_random_uuid()"
 EVENT = "INSERT INTO tenancy_webhookevent (event_id, team_id, type, data, created_at, is_dispatched)"
 ALERT = "INSERT INTO tenancy_alert (id, rule, subject, threshold, data, state, opened_at)"
@@ -121,6 +126,12 @@ BREAKS = {
     "refill_policy_adds_or_fills_up": f"{POLICY} SELECT team_id, true, 'day', NULL, 1, 1, NULL, now(), now() FROM billing_creditaccount",
     "refill_policy_fills_beyond_its_threshold": f"{POLICY} SELECT team_id, true, 'below', 5, NULL, 4, NULL, now(), now() FROM billing_creditaccount",
     "refill_policy_cap_is_positive": f"{POLICY} SELECT team_id, true, 'day', NULL, 1, NULL, 0, now(), now() FROM billing_creditaccount",
+    "proxy_team_is_not_ahead": "UPDATE billing_proxyteam SET synced_version = wanted_version + 1",
+    "proxy_team_lease_has_an_end": f"UPDATE billing_proxyteam SET lease = {UUID}",
+    "drift_is_open_once": "INSERT INTO billing_proxydrift (proxy_team_id, kind, subject, was, wanted, found_at, last_seen_at) SELECT 't', 'team_budget', '', '', '', now(), now() FROM generate_series(1, 2)",
+    "drift_kind_is_known": "INSERT INTO billing_proxydrift (proxy_team_id, kind, subject, was, wanted, found_at, last_seen_at) VALUES ('t', 'gone', '', '', '', now(), now())",
+    "spend_is_counted_once_a_day": f"{SPEND} (SELECT id, 'm', 1 FROM tenancy_team, generate_series(1, 2)) spent",
+    "spend_is_not_negative": f"{SPEND} (SELECT id, 'm', -1 FROM tenancy_team) spent",
     # jobs
     "job_status_is_known": "UPDATE jobs_job SET status = 'gone'",
     "job_has_ended_or_is_open": "UPDATE jobs_job SET status = 'completed'",

@@ -21,7 +21,14 @@ def pytest_load_initial_conftests() -> Iterator[None]:
     # Tests see the strict mode, whatever the developer's shell says; a test that needs another sets it.
     os.environ["DJANGO_DEBUG"] = "1"
     os.environ["AUTH_MODE"] = "strict"
-    for name in ("OPERATOR_KEY", "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY"):
+    for name in (
+        "OPERATOR_KEY",
+        "LITELLM_PROXY_URL",
+        "LITELLM_MASTER_KEY",
+        "OPENAI_API_KEY",
+        "ANTHROPIC_API_KEY",
+        "GEMINI_API_KEY",
+    ):
         os.environ.pop(name, None)
     folder = ROOT / ".local" / "tests"
     if not os.environ.get("DATABASE_URL"):
