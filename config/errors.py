@@ -30,9 +30,10 @@ STATUS = {
     "model_group_exists": 400,
     "model_price_unknown": 400,
     "llm_request_refused": 400,
-    # 401, 403: who may
+    # 401, 402, 403: who may
     "missing_credentials": 401,
     "invalid_api_key": 401,
+    "budget_exhausted": 402,
     "wrong_team": 403,
     "team_suspended": 403,
     "operator_required": 403,
@@ -68,7 +69,8 @@ STATUS = {
 def status_of(code: str) -> int:
     """The HTTP status of a domain error's code. Raises KeyError for one that has no row yet."""
     # Configurable, because the guide's sample handler expects 500 where 402 is right.
-    return settings.INSUFFICIENT_CREDITS_STATUS if code == "insufficient_credits" else STATUS[code]
+    is_about_money = code in {"insufficient_credits", "budget_exhausted"}
+    return settings.INSUFFICIENT_CREDITS_STATUS if is_about_money else STATUS[code]
 
 
 def error_body(detail: str, code: str, request: HttpRequest | None, errors: list[Any] | None = None) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 from config.foundation.errors import DomainError
-from modelgroups.gateway.errors import REQUESTS_OWN_FAULT, TEXTS
+from modelgroups.gateway.errors import REQUESTS_OWN_FAULT, TEXTS, Cause
 from tenancy.errors import NotFound
 
 
@@ -93,8 +93,16 @@ class LLMRequestRefused(LLMCallFailed):
     code = "llm_request_refused"
 
 
+class BudgetExhausted(LLMCallFailed):
+    """LiteLLM Proxy has seen the team's budget spent. The call is on record as failed; credits raise the budget."""
+
+    code = "budget_exhausted"
+
+
 def call_failed(cause: str) -> LLMCallFailed:
     """The error for a failed call's cause."""
+    if cause == Cause.BUDGET_EXHAUSTED:
+        return BudgetExhausted(cause)
     if cause == Failure.INTERRUPTED:
         return CallInterrupted(cause)
     return LLMRequestRefused(cause) if cause in REQUESTS_OWN_FAULT else LLMCallFailed(cause)

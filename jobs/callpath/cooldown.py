@@ -95,7 +95,7 @@ def identity(target: Target) -> str:
     """What shares a limit at the provider, whichever group it is in: model, place, key; hashed, because of the key."""
     parts = (
         litellm_name(target.model_name, target.config),
-        str(target.config.get("api_base", "")),
+        target.proxy.url if target.proxy else str(target.config.get("api_base", "")),
         target.api_key or "",
     )
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 Send = Callable[[Target, float], Awaitable[ChatAnswer]]
 
 #: What may be over a moment later. A timeout is not among them: another one would cost as much time again.
-PASSING = frozenset({Cause.RATE_LIMITED, Cause.UNREACHABLE, Cause.PROVIDER_ERROR, Cause.CONFLICT})
+PASSING = frozenset({Cause.RATE_LIMITED, Cause.UNREACHABLE, Cause.PROVIDER_ERROR, Cause.CONFLICT, Cause.NOT_IN_STEP})
 #: The pause before a model is asked again, doubled each time; half of it is random, so that calls do not come in waves.
 FIRST_PAUSE_S = 0.25
 

@@ -24,11 +24,12 @@ from jobs.callpath import content
 from jobs.callpath.bulletins import CANCELLED, COOLING, Bulletins
 from jobs.callpath.cooldown import CoolDowns
 from jobs.callpath.delivery import Delivery
-from jobs.callpath.fallback import Fallback, Outcome, milliseconds_since
+from jobs.callpath.fallback import Fallback, Outcome, Send, milliseconds_since
 from jobs.callpath.idempotency import CallKey
 from jobs.callpath.jobs_of_calls import job_part
 from jobs.callpath.messages import CallMessage, Reply
 from jobs.callpath.presence import Presence
+from jobs.callpath.proxied import is_asked_there, route_of, through_proxy
 from jobs.callpath.replies import ReplySender
 from jobs.callpath.statements import CLAIM_CALLS, RECORD_OUTCOMES, STORED_REQUEST, record_one_outcome
 from jobs.errors import Failure, failure_text
@@ -115,7 +116,9 @@ class Runner:
     ) -> Outcome:
         request = ChatRequest(messages=message.messages or [], parameters=message.parameters or {})
         deadline = started + min(claimed[0]["remaining_s"], settings.CALL_DEADLINE_S)
-        send = partial(_stream, request, delivery, deadline) if message.streams else partial(_ask, request)
+        send: Send = partial(_stream, request, delivery, deadline) if message.streams else partial(_ask, request)
+        if settings.LITELLM_PROXY_URL:
+            send = through_proxy(send, call_id=message.call_id)
         return await Fallback(send, self._cool_downs, deadline=deadline).run(targets(claimed))
 
     async def _claim_all(self, call_ids: list[UUID]) -> list[list[async_database.Row]]:
@@ -226,6 +229,14 @@ async def _stream(
 
 def targets(rows: list[async_database.Row]) -> list[Target]:
     """The group's models in the order in which they are tried; none where the group has none."""
+    route = route_of(rows[0])
+    return [
+        target if route is None or not is_asked_there(target) else replace(target, proxy=route, api_key=None)
+        for target in _direct_targets(rows)
+    ]
+
+
+def _direct_targets(rows: list[async_database.Row]) -> list[Target]:
     return [
         Target(
             model_name=row["model_name"],

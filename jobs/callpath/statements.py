@@ -107,11 +107,20 @@ CLAIM_CALLS = """
         RETURNING id, group_id, team_id, EXTRACT(EPOCH FROM deadline_at - clock_timestamp())::float8 AS remaining_s
     )
     SELECT claimed.id AS call_id, claimed.remaining_s, t.keep_content_s,
-           m.model_name, m.priority, m.config, m.api_key_encrypted
+           m.model_name, m.priority, m.config, m.api_key_encrypted,
+           p.platform_key_encrypted, p.wanted_version = p.synced_version AS is_in_step
     FROM claimed
     JOIN tenancy_team t ON t.id = claimed.team_id
+    LEFT JOIN billing_proxyteam p ON p.team_id = claimed.team_id
     LEFT JOIN modelgroups_groupmodel m ON m.group_id = claimed.group_id
     ORDER BY claimed.id, m.priority, m.position
+"""
+
+#: LiteLLM Proxy did not know the key or the model of the call's team: have it compared, and read the key again.
+SUSPECT_PROXY_TEAM = """
+    UPDATE billing_proxyteam p SET is_suspect = true, next_try_at = LEAST(p.next_try_at, now())
+    FROM jobs_call c WHERE c.id = %(call_id)s AND p.team_id = c.team_id
+    RETURNING p.platform_key_encrypted
 """
 
 #: What an asynchronous call asks.

@@ -22,6 +22,8 @@ class Cause(StrEnum):
     CUT_SHORT = "cut_short"
     CLIENT_GONE = "client_gone"
     UNEXPECTED = "unexpected"
+    BUDGET_EXHAUSTED = "budget_exhausted"
+    NOT_IN_STEP = "not_in_step"
 
 
 #: What a client reads after "LLM call failed: ".
@@ -40,6 +42,8 @@ TEXTS = {
     Cause.CUT_SHORT: "The model's answer broke off",
     Cause.CLIENT_GONE: "The client left before the answer's end",
     Cause.UNEXPECTED: "The model could not be asked",
+    Cause.BUDGET_EXHAUSTED: "The team's budget is exhausted",
+    Cause.NOT_IN_STEP: "The team is not fully provisioned yet",
 }
 
 #: The request's own fault: another model would say the same, so no fallback (contract, "Fallbacks").

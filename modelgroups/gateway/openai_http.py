@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 import aiohttp
 
+from modelgroups.gateway import proxy_calls
 from modelgroups.gateway.errors import AttemptFailed, Cause, cause_of_status
 from modelgroups.gateway.parameters import SAMPLING, litellm_name
 from modelgroups.gateway.prices import cost_usd, has_flat_price, has_known_price
@@ -46,6 +47,8 @@ _sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession] =
 
 def is_plain_openai(target: Target) -> bool:
     """Whether one POST does: OpenAI's own older models, and any other that an `api_base` serves as `openai/…`."""
+    if target.proxy is not None:
+        return True
     config = target.config
     if config.keys() & {"mock_response", "api_version"} or not has_flat_price(target.model_name, config):
         return False
@@ -66,7 +69,8 @@ async def chat(target: Target, request: ChatRequest, *, timeout_s: float) -> Cha
         raise AttemptFailed(Cause.TIMEOUT, error_class="Timeout") from error
     except aiohttp.ClientError as error:
         raise AttemptFailed(Cause.UNREACHABLE, error_class=type(error).__name__) from error
-    return _read(_usable(reply, body), target)
+    answer = _usable(reply, body, target)
+    return _read(answer if target.proxy is None else proxy_calls.with_cost(answer, reply.headers), target)
 
 
 async def stream(target: Target, request: ChatRequest) -> AsyncGenerator[list[Mapping[str, Any]], None]:
@@ -77,7 +81,7 @@ async def stream(target: Target, request: ChatRequest) -> AsyncGenerator[list[Ma
     try:
         async with _post(target, request, stream=True, stream_options={"include_usage": True}) as reply:
             if reply.status != 200 or reply.content_type != "text/event-stream":
-                yield [in_one_piece(_usable(reply, await _read_body(reply))), END]
+                yield [in_one_piece(_usable(reply, await _read_body(reply), target)), END]
                 return
             reader, size = EventReader(), 0
             async for received in reply.content.iter_any():
@@ -100,9 +104,12 @@ def _chunks(events: Iterator[bytes]) -> list[Mapping[str, Any]]:
     return [chunk for chunk in chunks if chunk is not None]
 
 
-def _usable(reply: aiohttp.ClientResponse, body: bytes) -> Mapping[str, Any]:
+def _usable(reply: aiohttp.ClientResponse, body: bytes, target: Target) -> Mapping[str, Any]:
     """The answer's JSON. Raises AttemptFailed."""
     status = reply.status
+    if status != 200 and target.proxy is not None:
+        error = (_parsed(body) or {}).get("error")
+        raise proxy_calls.failure(status, error, target.proxy, retry_after_s=retry_after_s(reply.headers))
     if status != 200:
         raise AttemptFailed(
             _cause(status, body),
@@ -118,7 +125,7 @@ def _usable(reply: aiohttp.ClientResponse, body: bytes) -> Mapping[str, Any]:
 
 def _post(target: Target, request: ChatRequest, **more: Any) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
     """The provider's response. Entering it raises aiohttp.ClientError."""
-    config = target.config
+    config, proxy = target.config, target.proxy
     base = str(config.get("api_base") or os.environ.get("OPENAI_BASE_URL") or OPENAI_API_BASE)
     key = target.api_key
     if key is None and "api_base" not in config:
@@ -135,6 +142,11 @@ def _post(target: Target, request: ChatRequest, **more: Any) -> AbstractAsyncCon
     if key:
         headers["Authorization"] = f"Bearer {key}"
     url = f"{base.rstrip('/')}/chat/completions"
+    if proxy is not None:
+        # The provider's key and headers are the proxy's affair.
+        payload |= {"model": target.model_name, **proxy_calls.SWITCHES}
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {proxy.key}"}
+        url = f"{proxy.url}/v1/chat/completions"
     return _session().post(url, data=json.dumps(payload).encode(), headers=headers, allow_redirects=False)
 
 
@@ -208,6 +220,8 @@ def usage_of(reported: Any, target: Target) -> Usage:
     prompt_tokens = token_count(reported.get("prompt_tokens"))
     completion_tokens = token_count(reported.get("completion_tokens"))
     cached_tokens = token_count(details.get("cached_tokens")) if isinstance(details, dict) else 0
+    if target.proxy is not None and (counted := proxy_calls.cost_usd(reported)) is not None:
+        return Usage(prompt_tokens, completion_tokens, counted)
     cost = cost_usd(
         target.model_name,
         target.config,

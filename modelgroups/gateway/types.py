@@ -7,6 +7,18 @@ from typing import Any
 
 
 @dataclass(frozen=True)
+class ProxyRoute:
+    """The way to LiteLLM Proxy for one team. `key` is the team's platform key; empty where it has none yet.
+
+    `is_in_step`: no change of the team is still on its way there.
+    """
+
+    url: str
+    key: str = field(repr=False)
+    is_in_step: bool
+
+
+@dataclass(frozen=True)
 class Target:
     """One model to ask, as its group describes it."""
 
@@ -15,6 +27,8 @@ class Target:
     api_key: str | None = field(default=None, repr=False)
     #: 0 first; models of the same priority are in the order of their position.
     priority: int = 0
+    #: Where it is LiteLLM Proxy that is asked, which knows the model by `model_name`.
+    proxy: ProxyRoute | None = None
 
 
 @dataclass(frozen=True)
