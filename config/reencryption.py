@@ -11,7 +11,12 @@ from config.foundation import encryption
 
 #: Binary columns that hold hashes, and nothing encrypted.
 HASHES = frozenset(
-    {"tenancy.VirtualKey.key_hash", "tenancy.OperatorKey.key_hash", "tenancy.IdempotencyRecord.request_hash"}
+    {
+        "tenancy.VirtualKey.key_hash",
+        "tenancy.OperatorKey.key_hash",
+        "tenancy.IdempotencyRecord.request_hash",
+        "billing.LedgerEntry.digest",
+    }
 )
 BATCH = 500
 

@@ -60,6 +60,8 @@ def test_every_encrypted_column_is_known() -> None:
     assert set(encrypted_columns()) == {
         "tenancy.VirtualKey.secret_encrypted",
         "tenancy.IdempotencyRecord.reply",
+        "tenancy.WebhookEndpoint.secret_encrypted",
+        "tenancy.WebhookEndpoint.previous_secret_encrypted",
         "modelgroups.GroupModel.api_key_encrypted",
         "billing.ProxyTeam.platform_key_encrypted",
         "jobs.CallContent.request",
