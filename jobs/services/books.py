@@ -2,21 +2,24 @@
 
 import logging
 from dataclasses import asdict
+from functools import partial
 
 from django.utils import timezone
 
 from billing.models import LedgerCheck
-from billing.queries.books import LEDGER_RULES, breaches, count_entries
+from billing.queries.books import LEDGER_RULES, Breach, breaches, count_entries
 from jobs.queries.books import JOB_RULES
+from tenancy.models import Alert
+from tenancy.services.alerts import Finding, settle
 
 logger = logging.getLogger(__name__)
 
 
 def verify_books(*, actor: str) -> LedgerCheck:
-    """Check all rules, put the result on record and log an error for each rule that is broken.
+    """Check all rules, put the result on record, and log an error and open an alert for each rule that is broken.
 
-    Reads only, and in one statement per rule, so it can run beside everything else at any time. Here and not in
-    billing, because some of the rules are about jobs (docs/adr/0030).
+    It only reads the books, and in one statement per rule, so it can run beside everything else at any time. Here and
+    not in billing, because some of the rules are about jobs (docs/adr/0030).
     """
     started_at = timezone.now()
     found = breaches([*LEDGER_RULES, *JOB_RULES])
@@ -28,6 +31,10 @@ def verify_books(*, actor: str) -> LedgerCheck:
         actor=actor,
     )
     for breach in found:
-        # Whoever is to be woken by broken books is woken from here: an alert belongs next to this line.
         logger.error("the books are broken: %s", breach)
+    settle(rule=Alert.Rule.BOOKS_BROKEN, find=partial(map, _finding, found))
     return check
+
+
+def _finding(breach: Breach) -> Finding:
+    return Finding(subject=breach.rule[:255], data={"count": breach.count, "examples": list(breach.examples)})

@@ -22,6 +22,7 @@ class Alert(models.Model):
         #: For operators only: these name models and show margins.
         MODEL_FAILING = "model.failing"
         MARGIN_NEGATIVE = "margin.negative"
+        BOOKS_BROKEN = "books.broken"
 
     class State(models.TextChoices):
         """The second is final."""
@@ -31,7 +32,7 @@ class Alert(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     rule = models.CharField(max_length=32, choices=Rule.choices)
-    #: A team's id, a model's name, an endpoint's id.
+    #: A team's id, a model's name, an endpoint's id, a rule of the books.
     subject = models.CharField(max_length=255)
     threshold = models.CharField(max_length=32, blank=True)
     #: Whose it is, where it is somebody's; only operators are told of others.

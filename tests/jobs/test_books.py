@@ -17,7 +17,7 @@ from jobs.models import Job
 from jobs.queries.books import JOB_RULES
 from jobs.services.books import verify_books
 from jobs.services.jobs import end_job
-from tenancy.models import Team
+from tenancy.models import Alert, AlertMail, Team
 from tests.config.test_admin import make_call, make_job
 from tests.support.admin import AdminClient
 from tests.support.api import Tenant
@@ -156,3 +156,22 @@ def test_the_button_says_so_where_no_broker_takes_the_task(tenant: Tenant, monke
     client = AdminClient()
     assert client.post("billing_ledgercheck_verify").status_code == 302
     assert "Nothing was started" in client.html("billing_ledgercheck_changelist")
+
+
+def test_broken_books_wake_the_operators_once_and_are_over_when_mended(jobs: list[Job], settings: Any) -> None:
+    settings.ALERT_EMAILS = ["ops@example.com"]
+    open_job = jobs[-1].pk
+    rename = "UPDATE billing_credithold SET job_id = %s WHERE job_id = %s"
+    with behind_its_back() as cursor:
+        other = uuid.uuid4()
+        cursor.execute(rename, [other, open_job])
+        for _ in range(2):
+            verify_books(actor="test")
+        (alert,) = Alert.objects.filter(rule=Alert.Rule.BOOKS_BROKEN, subject__startswith="an open job has")
+        assert alert.state == "open"
+        assert AlertMail.objects.filter(alert=alert).count() == 1
+
+        cursor.execute(rename, [open_job, other])
+        verify_books(actor="test")
+        alert.refresh_from_db()
+        assert alert.state == "closed"
