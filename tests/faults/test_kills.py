@@ -17,8 +17,8 @@ from tests.support.live import MakeStack
 from tests.support.stack import ROOT, Stack, eventually
 
 APPS = ("billing", "config", "jobs", "modelgroups", "tenancy")
-#: Of the process that talks to other people's servers: tests/live/test_webhooks.py kills it.
-ELSEWHERE = ("webhooks.", "mails.")
+#: Of what talks to other people's servers: tests/live/test_webhooks.py and tests/proxy/test_outage.py kill it.
+ELSEWHERE = ("webhooks.", "mails.", "proxy.")
 POINTS = sorted(
     {
         point
