@@ -4,7 +4,6 @@ from typing import Any, ClassVar, cast
 from uuid import UUID
 
 from django import forms
-from django.contrib import admin
 from django.contrib.auth import get_permission_codename
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -16,6 +15,7 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
+from unfold import admin as unfold
 
 from config.foundation import strict_json
 from config.foundation.errors import InvalidInput
@@ -79,7 +79,7 @@ class ReadOnly:
         return False
 
 
-class BrowseAdmin(admin.ModelAdmin):
+class BrowseAdmin(unfold.ModelAdmin):
     """A list to browse, whose searches for an id use its index. Nothing is added or deleted here."""
 
     list_per_page = 50
@@ -151,7 +151,7 @@ class FirstRows(BaseInlineFormSet):
         return self.initial_form_count()
 
 
-class ReadOnlyInline(ReadOnly, admin.TabularInline):
+class ReadOnlyInline(ReadOnly, unfold.TabularInline):
     """Rows that belong to the page's object."""
 
     formset = FirstRows
