@@ -10,7 +10,7 @@ from celery.schedules import crontab
 from django.core.exceptions import ImproperlyConfigured
 from kombu import Exchange, Queue
 
-from config.console.theme import UNFOLD as UNFOLD  # Django and django-unfold look for it here.
+from config.console import theme
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -209,6 +209,8 @@ MAX_BODY_BYTES = 1024 * 1024
 MAX_CALL_BODY_BYTES = 10 * 1024 * 1024
 #: The parsers enforce the two limits above; Django's own must not undercut them.
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_CALL_BODY_BYTES
+
+UNFOLD = theme.UNFOLD
 
 # --- Security (behind TLS in production) --------------------------------------------------------------------
 
