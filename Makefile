@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# One more than there are cores, because many tests wait.
+TEST_PROCESSES ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 SERVICE := $(BIN)/python manage.py
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(UPGRADE)
@@ -27,8 +29,13 @@ run: install-local ## Start everything on this machine, with a demo team, until 
 proxy: install-local ## Start a real LiteLLM Proxy for development, until Ctrl-C
 	@exec $(BIN)/python -m scripts.proxy
 
-test: install-dev ## Run the tests (ARGS="-k ledger -x" for some of them)
+test: install-dev ## Run the tests (ARGS="-k ledger -x" for some of them, in one process)
+ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
+else
+	@$(BIN)/python -m pytest -m alone
+	@$(BIN)/python -m pytest -m "not alone" -n $(TEST_PROCESSES) --dist loadgroup
+endif
 
 lint: install-dev ## Check style, types, layers, migrations and production settings
 	$(BIN)/ruff check .

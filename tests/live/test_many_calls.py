@@ -22,6 +22,9 @@ CONNECTIONS = 20
 SAMPLE_EVERY_S = 0.2
 
 
+pytestmark = pytest.mark.alone
+
+
 @pytest.fixture(scope="module")
 def busy_stack(make_stack: MakeStack) -> Iterator[Stack]:
     """One process of each kind, which nobody else uses: its connections are counted."""
