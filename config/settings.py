@@ -152,12 +152,18 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "health_check_interval": 10,
 }
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0.1, "interval_max": 0.2}
+#: How often policies are looked at; a threshold is noticed no sooner.
+REFILL_INTERVAL_S = env.float("REFILL_INTERVAL_S", default=60.0)
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "sweep calls": {"task": "jobs.sweep_calls", "schedule": 5.0, "options": {"expires": 5}},
     "sweep jobs": {"task": "jobs.sweep_jobs", "schedule": 30.0, "options": {"expires": 30}},
     "erase contents": {"task": "jobs.erase_contents", "schedule": 30.0, "options": {"expires": 30}},
     "expire credits": {"task": "billing.expire_credits", "schedule": 60.0, "options": {"expires": 60}},
-    "run refill policies": {"task": "billing.run_refill_policies", "schedule": 60.0, "options": {"expires": 60}},
+    "run refill policies": {
+        "task": "billing.run_refill_policies",
+        "schedule": REFILL_INTERVAL_S,
+        "options": {"expires": REFILL_INTERVAL_S},
+    },
     "verify the ledger": {"task": "jobs.verify_ledger", "schedule": crontab(hour="3", minute="41")},
     "purge idempotency records": {
         "task": "tenancy.purge_idempotency_records",

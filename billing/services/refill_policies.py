@@ -14,6 +14,7 @@ from billing.models import CreditAccount, CreditGrant, Refill, RefillPolicy
 from billing.queries.refills import period_of, periods_due
 from config.foundation.constraints import violated
 from config.foundation.errors import InvalidInput
+from config.foundation.failpoints import failpoint
 
 logger = logging.getLogger(__name__)
 
@@ -109,6 +110,7 @@ def _refill(account_pk: int, now: datetime) -> int:
     for period in periods:
         _make(policy, account, batch=f"policy:{period}", period_start=period, now=now)
         account.refresh_from_db()
+        failpoint("refills.made")
     return len(periods)
 
 

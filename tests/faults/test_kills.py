@@ -17,8 +17,8 @@ from tests.support.live import MakeStack
 from tests.support.stack import ROOT, Stack, eventually
 
 APPS = ("billing", "config", "jobs", "modelgroups", "tenancy")
-#: Of what talks to other people's servers: tests/live/test_webhooks.py and tests/proxy/test_outage.py kill it.
-ELSEWHERE = ("webhooks.", "mails.", "proxy.")
+#: Killed by tests of their own: tests/live/test_webhooks.py, tests/live/test_refills.py, tests/proxy/test_outage.py.
+ELSEWHERE = ("webhooks.", "mails.", "refills.", "proxy.")
 POINTS = sorted(
     {
         point
