@@ -1,8 +1,9 @@
 """Streamed calls, over HTTP: what the client hears, and what is on record afterwards."""
 
 import json
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -200,6 +201,24 @@ def test_a_client_that_leaves_stops_the_model(
     assert call["cost_usd"] > 0
     completed = team.complete(job).json()
     assert (completed["status"], completed["costs"]["credit_applied"]) == ("completed", True)
+
+
+@pytest.mark.alone
+def test_a_model_is_stopped_within_a_second_of_its_clients_leaving(
+    stack: Stack, tenants: Tenants, provider: FakeProvider, record_property: Callable[[str, object], None]
+) -> None:
+    took_s = []
+    for _ in range(5):
+        name = f"tokens-1000-at-50/{uuid.uuid4().hex}"
+        team = tenants.team([tenants.group(name)])
+        with streaming(team, f"/api/jobs/{team.open_job()}/llm-call") as response:
+            next(events_of(response))
+        left_at = time.monotonic()
+        eventually(lambda name=name: provider.gone(name) == 1, "the model is stopped", within_s=5)  # type: ignore[misc]
+        took_s.append(time.monotonic() - left_at)
+    record_property("stopped_within_s", max(took_s))
+    print(f"stopped within {max(took_s):.3f} s")  # noqa: T201 (the figure, for `pytest -rP`)
+    assert max(took_s) < 1
 
 
 def test_a_client_that_leaves_before_the_first_piece_stops_the_model(
