@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from redis.exceptions import RedisError
 
+from config.foundation import background
 from jobs.callpath.connections import connect
 
 logger = logging.getLogger(__name__)
@@ -34,10 +35,7 @@ class Bulletins:
 
     async def close(self) -> None:
         """Hear and say no more."""
-        tasks = [self._listening, *self._saying]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await background.stop(self._listening, *self._saying)
         await self._redis.aclose()
 
     async def _say(self, channel: str, text: str) -> None:

@@ -8,7 +8,7 @@ import uuid
 
 from django.conf import settings
 
-from config.foundation import async_database
+from config.foundation import async_database, background
 from config.foundation.errors import DependencyUnavailable
 from jobs.callpath.statements import HEARTBEAT, LEAVE
 
@@ -28,8 +28,7 @@ class Presence:
 
     async def leave(self) -> None:
         """Say good-bye, so that nobody waits for the heartbeat to grow old."""
-        self._beating.cancel()
-        await asyncio.gather(self._beating, return_exceptions=True)
+        await background.stop(self._beating)
         try:
             await async_database.fetch_all(LEAVE, {"process_id": self.id})
         except DependencyUnavailable:

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from redis.exceptions import RedisError
 
-from config.foundation import async_database
+from config.foundation import async_database, background
 from config.foundation.errors import DependencyUnavailable
 from jobs.callpath.connections import connect
 from jobs.callpath.messages import Delta, Reply, decode
@@ -54,8 +54,7 @@ class ReplySender:
             await asyncio.wait_for(self._queue.join(), timeout=2)
         except TimeoutError:
             logger.warning("%d replies could not be sent before the end", self._queue.qsize())
-        self._writer.cancel()
-        await asyncio.gather(self._writer, return_exceptions=True)
+        await background.stop(self._writer)
         await self._redis.aclose()
 
     async def _write(self) -> None:
@@ -145,9 +144,7 @@ class ReplyHub:
 
     async def close(self) -> None:
         """Stop reading; who still waits is cancelled with the server."""
-        for task in (*self._tasks, *self._again):
-            task.cancel()
-        await asyncio.gather(*self._tasks, *self._again, return_exceptions=True)
+        await background.stop(*self._tasks, *self._again)
         await self._redis.aclose()
 
     async def _read(self) -> None:
