@@ -34,7 +34,7 @@ ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
 else
 	@$(BIN)/python -m pytest -m alone
-	@$(BIN)/python -m pytest -m "not alone" -n $(TEST_PROCESSES) --dist loadgroup
+	@$(BIN)/python -m pytest -m "not alone" -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder
 endif
 
 lint: install-dev ## Check style, types, layers, migrations and production settings
