@@ -1,6 +1,7 @@
 """manage.py sync_proxy: compare LiteLLM Proxy with what it should be, and bring it there."""
 
 import math
+import time
 from typing import Any
 
 from django.conf import settings
@@ -13,6 +14,9 @@ from modelgroups.gateway.proxy_errors import ProxyError
 #: Exit codes besides 0, which means: in step.
 DIFFERS = 1
 UNAVAILABLE = 2
+#: A team that is a worker's is in step within seconds.
+TRIES = 5
+PAUSE_S = 1.0
 
 
 class Command(BaseCommand):
@@ -30,13 +34,8 @@ class Command(BaseCommand):
         """Compare, or repair and compare again."""
         if not settings.LITELLM_PROXY_URL:
             raise CommandError("no proxy is configured: set LITELLM_PROXY_URL and LITELLM_MASTER_KEY")
-        if options["apply"]:
-            repair = reconcile(within_s=math.inf)
-            for error in repair.errors:
-                self.stderr.write(str(error))
-            self.stdout.write(f"{repair.repaired} difference(s) repaired")
         try:
-            comparison = compare()
+            comparison = self._repair() if options["apply"] else compare()
         except ProxyError as error:
             raise CommandError(f"the proxy could not be asked: {error}", returncode=UNAVAILABLE) from error
         for line in _lines(comparison):
@@ -44,6 +43,21 @@ class Command(BaseCommand):
         if not comparison.is_empty:
             raise CommandError("the proxy differs from what it should be", returncode=DIFFERS)
         self.stdout.write("in step")
+
+    def _repair(self) -> Comparison:
+        """What differs afterwards. A team that a worker is bringing in step just now is left to it, and waited for."""
+        repaired = 0
+        for tries_left in reversed(range(TRIES)):
+            repair = reconcile(within_s=math.inf)
+            repaired += repair.repaired
+            comparison = compare()
+            if comparison.is_empty or repair.errors or not tries_left:
+                break
+            time.sleep(PAUSE_S)
+        for error in repair.errors:
+            self.stderr.write(str(error))
+        self.stdout.write(f"{repaired} difference(s) repaired")
+        return comparison
 
 
 def _lines(comparison: Comparison) -> list[str]:
