@@ -7,7 +7,16 @@ their services; everything else changes through the API, where the rules are.
 from django.contrib import admin
 
 from tenancy.admin.alerts import AlertAdmin
-from tenancy.admin.browsing import BrowseAdmin, MetadataField, ReadOnlyAdmin, ReadOnlyInline, in_a_row, link
+from tenancy.admin.audit import AuditEntryAdmin
+from tenancy.admin.browsing import (
+    BrowseAdmin,
+    MetadataField,
+    ReadOnlyAdmin,
+    ReadOnlyInline,
+    actor_of,
+    in_a_row,
+    link,
+)
 from tenancy.admin.tenants import VirtualKeyInline
 from tenancy.admin.webhooks import WebhookEndpointAdmin
 
@@ -16,12 +25,14 @@ admin.site.index_title = "Browse"
 
 __all__ = [
     "AlertAdmin",
+    "AuditEntryAdmin",
     "BrowseAdmin",
     "MetadataField",
     "ReadOnlyAdmin",
     "ReadOnlyInline",
     "VirtualKeyInline",
     "WebhookEndpointAdmin",
+    "actor_of",
     "in_a_row",
     "link",
 ]

@@ -37,6 +37,11 @@ def in_a_row(*links: SafeString) -> SafeString:
     return format_html_join(" · ", "{}", ((one,) for one in links))
 
 
+def actor_of(request: HttpRequest) -> str:
+    """Who acts, as the audit log and the ledger name them (the ledger in 64 characters)."""
+    return f"console:{request.user.get_username()}"
+
+
 class MetadataField(forms.JSONField):
     """An object under the API's rules, because the API has to print it again."""
 

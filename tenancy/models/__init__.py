@@ -2,6 +2,7 @@
 
 from tenancy.models.alert import Alert
 from tenancy.models.alert_mail import AlertMail
+from tenancy.models.audit_entry import AuditEntry
 from tenancy.models.idempotency_record import IdempotencyRecord
 from tenancy.models.operator_key import OperatorKey
 from tenancy.models.organization import Organization
@@ -14,6 +15,7 @@ from tenancy.models.webhook_event import WebhookEvent
 __all__ = [
     "Alert",
     "AlertMail",
+    "AuditEntry",
     "IdempotencyRecord",
     "OperatorKey",
     "Organization",

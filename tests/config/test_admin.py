@@ -20,6 +20,7 @@ from modelgroups.services.groups import ModelSpec
 from tenancy.models import (
     Alert,
     AlertMail,
+    AuditEntry,
     IdempotencyRecord,
     OperatorKey,
     Organization,
@@ -30,6 +31,7 @@ from tenancy.models import (
     WebhookEvent,
 )
 from tenancy.queries.principals import TeamRef
+from tenancy.services import audit
 from tenancy.services.alerts import Finding, open_alert
 from tenancy.services.keys import create_operator_key, create_virtual_key
 from tenancy.services.webhooks.endpoints import create_endpoint
@@ -96,6 +98,7 @@ def make_world(name: str) -> None:
         make_call(job, attempts=1)
         endpoint = create_endpoint(owner=team, url="https://8.8.8.8/", event_types=[], description=name)
         send_test(endpoint_id=endpoint.row.id, team_pk=team.pk)
+        audit.record(actor="test", action="team.changed", subject=team.team_id, team_pk=team.pk, after={"name": name})
         open_alert(rule=Alert.Rule.BUDGET_USED, finding=Finding(f"{team} {name}", "80", team_pk=team.pk))
     create_operator_key(name=name, scopes=["all"])
     now = timezone.now()
@@ -129,7 +132,7 @@ def test_every_model_is_registered() -> None:
     assert [model for model in MODELS if not admin.site.is_registered(model)] == []
     assert {CreditAccount, CreditHold, LedgerEntry, Attempt, Call, Job, VirtualKey} <= set(READ_ONLY)
     assert {WebhookEndpoint, WebhookEvent, WebhookDelivery, Alert, AlertMail} <= set(READ_ONLY)
-    assert {OperatorKey, GroupModel, GroupAssignment, CallProcess, IdempotencyRecord} <= set(READ_ONLY)
+    assert {OperatorKey, GroupModel, GroupAssignment, CallProcess, IdempotencyRecord, AuditEntry} <= set(READ_ONLY)
 
 
 def test_the_index_names_the_product(superuser: AdminClient) -> None:

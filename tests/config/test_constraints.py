@@ -11,6 +11,7 @@ from django.db import IntegrityError, connection, models, transaction
 
 from config.foundation.constraints import violated
 from tenancy.models import Alert, Team
+from tenancy.services import audit
 from tenancy.services.alerts import Finding, open_alert
 from tenancy.services.webhooks.endpoints import create_endpoint
 from tenancy.services.webhooks.outbox import send_test
@@ -61,6 +62,7 @@ UUID = "gen_random_uuid()"
 EVENT = "INSERT INTO tenancy_webhookevent (event_id, team_id, type, data, created_at, is_dispatched)"
 ALERT = "INSERT INTO tenancy_alert (id, rule, subject, threshold, data, state, opened_at)"
 MAIL = "INSERT INTO tenancy_alertmail (id, alert_id, recipient, state, attempts, next_try_at)"
+AUDIT = "INSERT INTO tenancy_auditentry (created_at, actor, action, subject, reason)"
 DELIVERY = """
     INSERT INTO tenancy_webhookdelivery (id, endpoint_id, event_id, state, attempts, next_try_at, last_problem, created_at)
 """
@@ -87,6 +89,7 @@ BREAKS = {
     "alert_is_closed_or_open": "UPDATE tenancy_alert SET closed_at = now()",
     "one_mail_per_alert_and_recipient": f"{MAIL} SELECT {UUID}, alert_id, recipient, 'pending', 0, now() FROM tenancy_alertmail",
     "alert_mail_is_final_or_due": "UPDATE tenancy_alertmail SET state = 'sent'",
+    "audit_entry_says_who_did_what": f"{AUDIT} VALUES (now(), '', 'team.changed', 't', '')",
     # modelgroups
     "group_name_is_unique": f"INSERT INTO modelgroups_modelgroup (id, group_name, display_name, description, status, metadata, created_at, updated_at) SELECT {UUID}, group_name, '', '', 'active', '{{}}', now(), now() FROM modelgroups_modelgroup",
     "group_name_is_well_formed": "UPDATE modelgroups_modelgroup SET group_name = 'é'",
@@ -148,6 +151,7 @@ BREAKS = {
 #: The same for the triggers' rules.
 TRIGGER_BREAKS = {
     "webhook_event_is_immutable": "UPDATE tenancy_webhookevent SET data = '{}'",
+    "audit_log_only_grows": "UPDATE tenancy_auditentry SET actor = 'somebody else'",
     "ledger_entry_has_an_account": f"{ENTRY} SELECT {UUID}, -1, 0, 'allocation', 1, 0, '', NULL, NULL, '{{}}', '', now(), ''",
     "deduction_captures_an_open_hold": f"{ENTRY} SELECT {UUID}, account_id, 0, 'deduction', -1, 0, '', {UUID}, id, '{{}}', '', now(), '' FROM billing_credithold",
     "refill_respects_the_credit_limit": "INSERT INTO billing_ledgerentry (id, account_id, sequence, kind, amount, balance_after, reason, grant_kind, metadata, actor, created_at) SELECT gen_random_uuid(), team_id, 0, 'allocation', 3, 0, '', 'refill', '{}', '', now() FROM billing_creditaccount",
@@ -171,6 +175,7 @@ def world(tenant: Tenant, settings: Any) -> Tenant:
         owner=Team.objects.get(pk=tenant.team_pk), url="https://8.8.8.8/", event_types=["credits.refilled"]
     )
     send_test(endpoint_id=endpoint.row.id, team_pk=tenant.team_pk)
+    audit.record(actor="test", action="team.changed", subject=tenant.team_id, team_pk=tenant.team_pk)
     settings.ALERT_EMAILS = ["operator@example.com"]
     open_alert(rule=Alert.Rule.CREDITS_LOW, finding=Finding(tenant.team_id, "10", team_pk=tenant.team_pk))
     job = tenant.api.post("/api/jobs/create", {"team_id": tenant.team_id, "job_type": "x"}).json()["job_id"]
@@ -197,7 +202,7 @@ def refusal(sql: str, *preparations: str) -> str | None:
 def test_the_tables_are_complete() -> None:
     assert set(BREAKS) == set(CONSTRAINTS)
     assert set(TRIGGER_BREAKS) == TRIGGER_RULES
-    assert len(TRIGGER_RULES) == 14
+    assert len(TRIGGER_RULES) == 15
 
 
 @pytest.mark.parametrize("name", BREAKS)
