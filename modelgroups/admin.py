@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from modelgroups.models import GroupAssignment, GroupModel, ModelGroup
-from tenancy.admin import BrowseAdmin, ReadOnlyAdmin, ReadOnlyInline, link
+from tenancy.admin import AuditedAdmin, ReadOnlyAdmin, ReadOnlyInline, link
 
 
 class WithoutSecrets:
@@ -74,7 +74,7 @@ class TeamGroupInline(ReadOnlyInline):
 
 
 @admin.register(ModelGroup)
-class ModelGroupAdmin(BrowseAdmin):
+class ModelGroupAdmin(AuditedAdmin):
     """Only the status can be changed: an inactive group answers as if it were not assigned."""
 
     list_display = ("group_name", "display_name", "status", "created_at", "updated_at")
@@ -85,6 +85,7 @@ class ModelGroupAdmin(BrowseAdmin):
     fields = ("id", "group_name", "display_name", "description", "status", "metadata", "created_at", "updated_at")
     readonly_fields = tuple(name for name in fields if name != "status")
     inlines = (GroupModelInline, GroupTeamInline)
+    audit_word = "group"
 
 
 @admin.register(GroupModel)

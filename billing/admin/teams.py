@@ -7,7 +7,7 @@ from django.utils.safestring import SafeString
 
 from billing.models import CreditAccount
 from modelgroups.admin import TeamGroupInline
-from tenancy.admin import BrowseAdmin, ReadOnlyAdmin, ReadOnlyInline, VirtualKeyInline, in_a_row, link
+from tenancy.admin import AuditedAdmin, ReadOnlyAdmin, ReadOnlyInline, VirtualKeyInline, in_a_row, link
 from tenancy.models import Team
 
 NUMBERS = ("allocated", "used", "remaining", "held", "available")
@@ -61,7 +61,7 @@ class TeamForm(forms.ModelForm):
 
 
 @admin.register(Team)
-class TeamAdmin(BrowseAdmin):
+class TeamAdmin(AuditedAdmin):
     """Here and not in tenancy.admin for the reason that the API's view is: it shows credits and groups, too."""
 
     form = TeamForm
@@ -86,6 +86,11 @@ class TeamAdmin(BrowseAdmin):
     )
     readonly_fields = ("team_id", "organization", "see_also", "created_at", "updated_at")
     inlines = (CreditAccountInline, VirtualKeyInline, TeamGroupInline)
+    audit_word = "team"
+
+    def audit_owner(self, obj: Team) -> dict[str, int]:
+        """Itself, and its organization."""
+        return {"organization_pk": obj.organization_id, "team_pk": obj.pk}
 
     @admin.display(description="See also")
     def see_also(self, team: Team) -> SafeString:

@@ -11,7 +11,7 @@ from billing.services import refill_policies
 from config.foundation.api.fields import CreditsField, TrueOrFalseField
 from config.foundation.limits import check_client_id
 from tenancy.api.base import ApiView
-from tenancy.api.permissions import AnyKey, principal_of
+from tenancy.api.permissions import AnyKey, actor_of, principal_of
 from tenancy.queries import tenants
 from tenancy.queries.principals import TeamRef
 
@@ -68,14 +68,15 @@ class RefillPolicyView(ApiView):
         data = RefillPolicyIn(data=request.data)
         data.is_valid(raise_exception=True)
         terms = refill_policies.PolicyTerms(**data.validated_data)
-        return _answer(team, refill_policies.set_refill_policy(team_pk=team.pk, terms=terms))
+        policy = refill_policies.set_refill_policy(team_pk=team.pk, terms=terms, actor=actor_of(request))
+        return _answer(team, policy)
 
     @extend_schema(operation_id="delete_refill_policy", responses={200: PolicyDeletedOut})
     def delete(self, request: Request, team_id: str) -> Response:
         """Refill the team no more by itself. Operators only."""
         principal_of(request).require_scope("credits")
         team = self._team(request, team_id, scope="credits")
-        refill_policies.delete_refill_policy(team_pk=team.pk, team_id=team.team_id)
+        refill_policies.delete_refill_policy(team_pk=team.pk, team_id=team.team_id, actor=actor_of(request))
         return Response({"team_id": team.team_id, "deleted": True})
 
     def _team(self, request: Request, team_id: str, *, scope: str) -> TeamRef:

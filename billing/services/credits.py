@@ -11,7 +11,7 @@ from billing import ledger
 from billing.models import CreditAccount, LedgerEntry
 from billing.queries import balances
 from tenancy.queries.tenants import get_team
-from tenancy.services import idempotency
+from tenancy.services import audit, idempotency
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,9 @@ def add_credits(
 ) -> CreditChange:
     """Allocate `amount` > 0 credits. Raises CreditLimitExceeded, InvalidInput (see ledger.allocate)."""
     entry = ledger.allocate(team_pk=team_pk, amount=amount, reason=reason, metadata=metadata, actor=actor, terms=terms)
-    return CreditChange(entry, balances.account_of(team_pk))
+    account = balances.account_of(team_pk)
+    _note(account, entry, "credits.added", actor)
+    return CreditChange(entry, account)
 
 
 @transaction.atomic
@@ -49,4 +51,18 @@ def adjust_credits(*, team_id: str, amount: int, reason: str, key: str, actor: s
         return None
     entry = ledger.adjust(team_pk=team.pk, amount=amount, reason=reason, metadata={"key": key}, actor=actor)
     idempotency.finish(scope=f"command:{actor}", key=key, reply=str(entry.id).encode())
+    _note(balances.account_of(team.pk), entry, "credits.adjusted", actor)
     return entry
+
+
+def _note(account: CreditAccount, entry: LedgerEntry, action: str, actor: str) -> None:
+    audit.record(
+        actor=actor,
+        action=action,
+        subject=account.team.team_id,
+        organization_pk=account.team.organization_id,
+        team_pk=account.pk,
+        before={"credits_remaining": entry.balance_after - entry.amount},
+        after={"credits_remaining": entry.balance_after, "amount": entry.amount, "entry_id": str(entry.id)},
+        reason=entry.reason,
+    )

@@ -23,6 +23,7 @@ CREDITS = 1000
 #: Every `make run` uses one credit; below this the team gets as many again.
 LOW_CREDITS = 10
 OPERATOR_KEY_NAME = "demo"
+ACTOR = "seed_demo"
 
 #: Group → its models in order, each with what LiteLLM's mock says for it. The first provider whose key is in
 #: the environment answers for real.
@@ -63,7 +64,7 @@ def seed_demo(*, known: Mapping[str, Any], operator_key: str | None) -> DemoCred
     for group_name in GROUPS:
         _ensure_group(group_name)
     if not Organization.objects.filter(organization_id=ORGANIZATION_ID).exists():
-        create_organization(organization_id=ORGANIZATION_ID, name="Demo organization", metadata={})
+        create_organization(organization_id=ORGANIZATION_ID, name="Demo organization", metadata={}, actor=ACTOR)
     team = Team.objects.filter(team_id=TEAM_ID).first()
     if team is None:
         opened = open_team(
@@ -73,13 +74,13 @@ def seed_demo(*, known: Mapping[str, Any], operator_key: str | None) -> DemoCred
             model_groups=list(GROUPS),
             credits_allocated=CREDITS,
             metadata={},
-            actor="seed_demo",
+            actor=ACTOR,
         )
         team_key = opened.key.plaintext
     else:
         team_key = _kept_team_key(team, known.get("team_key"))
         if account_of(team.pk).available < LOW_CREDITS:
-            add_credits(team_pk=team.pk, amount=CREDITS, reason="Demo refill", metadata={}, actor="seed_demo")
+            add_credits(team_pk=team.pk, amount=CREDITS, reason="Demo refill", metadata={}, actor=ACTOR)
     return DemoCredentials(operator_key=_operator_key(operator_key, known.get("operator_key")), team_key=team_key)
 
 
@@ -105,23 +106,25 @@ def _ensure_group(group_name: str) -> None:
             description="Made by seed_demo",
             models=models,
             metadata={},
+            actor=ACTOR,
         )
     except ModelGroupExists:
-        replace_models(group_name=group_name, models=models)
+        replace_models(group_name=group_name, models=models, actor=ACTOR)
 
 
 def _kept_team_key(team: Team, known: str | None) -> str:
     if known and team.virtual_keys.filter(key_hash=hash_key(known), revoked_at=None, expires_at=None).exists():
         return known
-    return create_virtual_key(team=team, name="demo").plaintext
+    return create_virtual_key(team=team, name="demo", actor=ACTOR).plaintext
 
 
 def _operator_key(wanted: str | None, known: str | None) -> str:
     if wanted:
-        ensure_operator_key(name=OPERATOR_KEY_NAME, plaintext=wanted)
+        ensure_operator_key(name=OPERATOR_KEY_NAME, plaintext=wanted, actor=ACTOR)
         return wanted
     if known and OperatorKey.objects.filter(key_hash=hash_key(known), revoked_at=None).exists():
         return known
     count = OperatorKey.objects.filter(name__startswith=OPERATOR_KEY_NAME).count()
-    _, plaintext = create_operator_key(name=f"{OPERATOR_KEY_NAME} {count + 1}", scopes=[OperatorKey.Scope.ALL])
+    name = f"{OPERATOR_KEY_NAME} {count + 1}"
+    _, plaintext = create_operator_key(name=name, scopes=[OperatorKey.Scope.ALL], actor=ACTOR)
     return plaintext

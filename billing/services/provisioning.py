@@ -88,7 +88,10 @@ def provision(document: object, *, actor: str) -> Provisioned:
         match step.action:
             case "create organization":
                 create_organization(
-                    organization_id=step.subject, name=row.get("name", step.subject), metadata=row.get("metadata", {})
+                    organization_id=step.subject,
+                    name=row.get("name", step.subject),
+                    metadata=row.get("metadata", {}),
+                    actor=actor,
                 )
             case "create model group":
                 create_model_group(
@@ -97,12 +100,13 @@ def provision(document: object, *, actor: str) -> Provisioned:
                     description=row.get("description", ""),
                     models=[_model(model, position) for position, model in enumerate(row.get("models", []))],
                     metadata=row.get("metadata", {}),
+                    actor=actor,
                 )
             case "create team":
                 keys[step.subject] = _open(row, actor)
             case "assign groups":
                 team = Team.objects.get(team_id=step.subject)
-                assign_groups(team_pk=team.pk, group_names=row["model_groups"])
+                assign_groups(team_pk=team.pk, group_names=row["model_groups"], actor=actor)
     return Provisioned(steps, keys)
 
 

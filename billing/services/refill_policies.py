@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import F, Max, Q, QuerySet, Sum
@@ -15,6 +16,8 @@ from billing.queries.refills import period_of, periods_due
 from config.foundation.constraints import violated
 from config.foundation.errors import InvalidInput
 from config.foundation.failpoints import failpoint
+from tenancy.models import Team
+from tenancy.services import audit
 
 logger = logging.getLogger(__name__)
 
@@ -40,11 +43,12 @@ class PolicyTerms:
 
 
 @transaction.atomic
-def set_refill_policy(*, team_pk: int, terms: PolicyTerms) -> RefillPolicy:
+def set_refill_policy(*, team_pk: int, terms: PolicyTerms, actor: str = audit.SYSTEM) -> RefillPolicy:
     """Make or replace the team's policy, and its account's credit limit. The current period's refill comes at once.
 
     Raises InvalidInput for terms that contradict each other.
     """
+    before = _shown(team_pk)
     CreditAccount.objects.filter(pk=team_pk).update(credit_limit=terms.credit_limit)
     old = RefillPolicy.objects.filter(pk=team_pk).first()
     goes_on = old is not None and old.is_enabled and old.every == terms.every
@@ -52,18 +56,41 @@ def set_refill_policy(*, team_pk: int, terms: PolicyTerms) -> RefillPolicy:
     fields["active_from"] = old.active_from if goes_on and old else timezone.now()
     try:
         with transaction.atomic():
-            return RefillPolicy.objects.update_or_create(pk=team_pk, defaults=fields)[0]
+            policy = RefillPolicy.objects.update_or_create(pk=team_pk, defaults=fields)[0]
     except IntegrityError as error:
         field, detail = _REFUSALS.get(violated(error) or "", (None, ""))
         if field is None:
             raise
         raise InvalidInput(detail, field=field) from error
+    team = Team.objects.get(pk=team_pk)
+    audit.record(
+        actor=actor,
+        action="refill_policy.set",
+        subject=team.team_id,
+        organization_pk=team.organization_id,
+        team_pk=team_pk,
+        before=before,
+        after=terms.__dict__,
+    )
+    return policy
 
 
-def delete_refill_policy(*, team_pk: int, team_id: str) -> None:
+@transaction.atomic
+def delete_refill_policy(*, team_pk: int, team_id: str, actor: str = audit.SYSTEM) -> None:
     """Refill the team no more by itself. Raises RefillPolicyNotFound."""
+    before = _shown(team_pk)
     if not RefillPolicy.objects.filter(pk=team_pk).delete()[0]:
         raise RefillPolicyNotFound(team_id)
+    audit.record(actor=actor, action="refill_policy.deleted", subject=team_id, team_pk=team_pk, before=before)
+
+
+def _shown(team_pk: int) -> dict[str, Any] | None:
+    """The policy as it is, for the audit log."""
+    policy = RefillPolicy.objects.select_related("account").filter(pk=team_pk).first()
+    if policy is None:
+        return None
+    names = ("every", "amount", "fill_to", "below", "max_per_month", "is_enabled")
+    return {**audit.fields_of(policy, names), "credit_limit": policy.account.credit_limit}
 
 
 def run_refill_policies(*, now: datetime | None = None) -> int:

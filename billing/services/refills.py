@@ -13,6 +13,7 @@ from billing import ledger
 from billing.errors import RefillsRefused
 from billing.models import CreditAccount, CreditGrant, Refill
 from tenancy.models import Team
+from tenancy.services import audit
 
 Outcome = Literal["applied", "already_applied", "nothing_to_add", "refused"]
 
@@ -70,6 +71,10 @@ def refill(
     if all_or_nothing and (refused := [result for result in planned if result.outcome == "refused"]):
         raise RefillsRefused(refused)
     _carry_out(planned, accounts, order)
+    applied = [result for result in planned if result.outcome == "applied"]
+    if applied:
+        after = {"rows": len(applied), "credits": sum(result.amount for result in applied)}
+        audit.record(actor=order.actor, action="credits.refilled", subject=order.batch, after=after)
     if dry_run:
         transaction.set_rollback(True)
     return planned

@@ -9,6 +9,7 @@ from django.db import transaction
 from billing import ledger
 from billing.queries import balances
 from billing.queries.balances import TeamOverview
+from billing.services.credits import add_credits
 from billing.services.proxy_wait import nudge
 from modelgroups.services.groups import assign_groups
 from tenancy.services.keys import NewVirtualKey, create_virtual_key
@@ -38,13 +39,13 @@ def open_team(
 
     Raises OrganizationNotFound, TeamExists, ModelGroupNotFound.
     """
-    team = create_team(organization_id=organization_id, team_id=team_id, team_alias=team_alias, metadata=metadata)
+    team = create_team(
+        organization_id=organization_id, team_id=team_id, team_alias=team_alias, metadata=metadata, actor=actor
+    )
     ledger.open_account(team_pk=team.pk)
     if credits_allocated:
-        ledger.allocate(
-            team_pk=team.pk, amount=credits_allocated, reason="Initial allocation", metadata={}, actor=actor
-        )
-    assign_groups(team_pk=team.pk, group_names=model_groups)
-    key = create_virtual_key(team=team, name="first key")
+        add_credits(team_pk=team.pk, amount=credits_allocated, reason="Initial allocation", metadata={}, actor=actor)
+    assign_groups(team_pk=team.pk, group_names=model_groups, actor=actor)
+    key = create_virtual_key(team=team, name="first key", actor=actor)
     nudge()
     return OpenedTeam(balances.overview(team), key)

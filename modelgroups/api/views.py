@@ -26,7 +26,7 @@ from modelgroups.errors import ModelGroupNotFound
 from modelgroups.services import groups
 from tenancy.api.base import ApiView
 from tenancy.api.idempotency import idempotent
-from tenancy.api.permissions import AnyKey, principal_of
+from tenancy.api.permissions import AnyKey, actor_of, principal_of
 from tenancy.queries.tenants import team_for
 
 MAX_GROUPS_PER_TEAM = 256
@@ -44,7 +44,7 @@ class ModelGroupCreateView(ApiView):
         data = ModelGroupIn(data=request.data)
         data.is_valid(raise_exception=True)
         fields = dict(data.validated_data)
-        group = groups.create_model_group(models=model_specs(fields.pop("models")), **fields)
+        group = groups.create_model_group(models=model_specs(fields.pop("models")), actor=actor_of(request), **fields)
         return Response(ModelGroupOut(group).data)
 
 
@@ -93,7 +93,8 @@ class ModelGroupView(ApiView):
     def delete(self, request: Request, group_name: str) -> Response:
         """Delete a model group that no team uses."""
         principal_of(request).require_scope("provision")
-        groups.delete_model_group(group_name=check_client_id(group_name, field="group_name"))
+        check_client_id(group_name, field="group_name")
+        groups.delete_model_group(group_name=group_name, actor=actor_of(request))
         return Response({"group_name": group_name, "deleted": True})
 
 
@@ -114,7 +115,8 @@ class GroupModelsView(ApiView):
         check_client_id(group_name, field="group_name")
         data = ModelsIn(data=request.data)
         data.is_valid(raise_exception=True)
-        group = groups.replace_models(group_name=group_name, models=model_specs(data.validated_data["models"]))
+        models = model_specs(data.validated_data["models"])
+        group = groups.replace_models(group_name=group_name, models=models, actor=actor_of(request))
         return Response(GroupModelsOut(group).data)
 
 
@@ -154,7 +156,8 @@ class TeamModelGroupsView(ApiView):
         """Make these, and no others, the team's model groups. Operators only: no team widens its own access."""
         team = team_for(principal_of(request), check_client_id(team_id, field="team_id"), scope="provision")
         names = serializers.ListField(child=ClientIdField(), max_length=MAX_GROUPS_PER_TEAM)
-        groups.assign_groups(team_pk=team.pk, group_names=names.run_validation(request.data))
+        wanted = names.run_validation(request.data)
+        groups.assign_groups(team_pk=team.pk, group_names=wanted, actor=actor_of(request))
         body = {
             "team_id": team.team_id,
             "model_groups": [group.group_name for group in queries.groups_of_team(team.pk)],

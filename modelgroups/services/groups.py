@@ -14,6 +14,7 @@ from modelgroups.gateway.parameters import check_config
 from modelgroups.gateway.prices import has_known_price
 from modelgroups.models import GroupAssignment, GroupModel, ModelGroup
 from tenancy.models import Team
+from tenancy.services import audit
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,13 @@ class ModelSpec:
 
 @transaction.atomic
 def create_model_group(
-    *, group_name: str, display_name: str, description: str, models: Sequence[ModelSpec], metadata: dict[str, Any]
+    *,
+    group_name: str,
+    display_name: str,
+    description: str,
+    models: Sequence[ModelSpec],
+    metadata: dict[str, Any],
+    actor: str = audit.SYSTEM,
 ) -> ModelGroup:
     """Raises ModelGroupExists, ModelPriceUnknown, InvalidInput (a config's parameter)."""
     rows = _rows(models)
@@ -41,11 +48,13 @@ def create_model_group(
             raise ModelGroupExists(group_name) from error
         raise
     _attach(group, rows)
+    after = {"display_name": display_name, "description": description, "models": _shown(rows), "metadata": metadata}
+    audit.record(actor=actor, action="group.created", subject=group_name, after=after)
     return group
 
 
 @transaction.atomic
-def replace_models(*, group_name: str, models: Sequence[ModelSpec]) -> ModelGroup:
+def replace_models(*, group_name: str, models: Sequence[ModelSpec], actor: str = audit.SYSTEM) -> ModelGroup:
     """Replace a group's models as a whole; calls already running keep the list they started with.
 
     A model without an `api_key` that stood in the group under the same name keeps the key it had, as long as it is
@@ -59,24 +68,35 @@ def replace_models(*, group_name: str, models: Sequence[ModelSpec]) -> ModelGrou
         if row.api_key_encrypted is None and _place(row) in kept:
             row.api_key_encrypted = kept[_place(row)].api_key_encrypted
             row.api_key_last_four = kept[_place(row)].api_key_last_four
+    before = _shown(list(group.models.all()))
     group.models.all().delete()
     _attach(group, rows)
     group.save(update_fields=["updated_at"])
+    if before != _shown(rows):
+        audit.record(
+            actor=actor,
+            action="group.models_changed",
+            subject=group_name,
+            before={"models": before},
+            after={"models": _shown(rows)},
+        )
     return group
 
 
 @transaction.atomic
-def delete_model_group(*, group_name: str) -> None:
+def delete_model_group(*, group_name: str, actor: str = audit.SYSTEM) -> None:
     """Raises ModelGroupNotFound, ModelGroupInUse."""
     group = _locked(group_name)
+    before = {"display_name": group.display_name, "models": _shown(list(group.models.all()))}
     try:
         group.delete()
     except ProtectedError as error:
         raise ModelGroupInUse(group_name, group.assignments.count()) from error
+    audit.record(actor=actor, action="group.deleted", subject=group_name, before=before)
 
 
 @transaction.atomic
-def assign_groups(*, team_pk: int, group_names: Sequence[str]) -> None:
+def assign_groups(*, team_pk: int, group_names: Sequence[str], actor: str = audit.SYSTEM, reason: str = "") -> None:
     """Make these, and no others, the groups of the team; naming one twice counts once. Raises ModelGroupNotFound."""
     # Two assignments at once would interleave to a mixture of both lists.
     team = Team.objects.select_for_update(no_key=True).get(pk=team_pk)
@@ -87,10 +107,40 @@ def assign_groups(*, team_pk: int, group_names: Sequence[str]) -> None:
     for name in names:
         if name not in groups:
             raise ModelGroupNotFound(name)
+    before = list(team.group_assignments.values_list("group__group_name", flat=True))
     team.group_assignments.all().delete()
     GroupAssignment.objects.bulk_create(
         GroupAssignment(team=team, group=groups[name], position=position) for position, name in enumerate(names)
     )
+    if before != names:
+        audit.record(
+            actor=actor,
+            action="group.assigned",
+            subject=team.team_id,
+            organization_pk=team.organization_id,
+            team_pk=team.pk,
+            before={"model_groups": before},
+            after={"model_groups": names},
+            reason=reason,
+        )
+
+
+def _shown(rows: Sequence[GroupModel]) -> list[dict[str, Any]]:
+    """Models as the audit log has them: keys by their last four characters, headers by their names."""
+    shown = []
+    for row in sorted(rows, key=lambda row: (row.priority, row.position)):
+        config = dict(row.config)
+        if "extra_headers" in config:
+            config["extra_headers"] = sorted(config["extra_headers"])
+        shown.append(
+            {
+                "model_name": row.model_name,
+                "priority": row.priority,
+                "config": config,
+                "key_last_four": row.api_key_last_four,
+            }
+        )
+    return shown
 
 
 def _place(row: GroupModel) -> tuple[str, Any, Any]:

@@ -9,6 +9,7 @@ from django.contrib import admin
 from tenancy.admin.alerts import AlertAdmin
 from tenancy.admin.audit import AuditEntryAdmin
 from tenancy.admin.browsing import (
+    AuditedAdmin,
     BrowseAdmin,
     MetadataField,
     ReadOnlyAdmin,
@@ -26,6 +27,7 @@ admin.site.index_title = "Browse"
 __all__ = [
     "AlertAdmin",
     "AuditEntryAdmin",
+    "AuditedAdmin",
     "BrowseAdmin",
     "MetadataField",
     "ReadOnlyAdmin",

@@ -20,6 +20,7 @@ from unfold import admin as unfold
 from config.foundation import strict_json
 from config.foundation.errors import InvalidInput
 from config.foundation.limits import MAX_METADATA_BYTES, is_metadata_too_large
+from tenancy.services import audit
 
 #: Rows of an inline; the rest is a link away, in the rows' own list.
 MAX_INLINE_ROWS = 100
@@ -131,6 +132,40 @@ class BrowseAdmin(unfold.ModelAdmin):
             if found.exists():
                 return found, False
         return super().get_search_results(request, queryset, search_term)
+
+
+class AuditedAdmin(BrowseAdmin):
+    """A list whose rows have a form: what it changes goes into the audit log, with what was there before."""
+
+    #: What the audit log calls it, before the dot.
+    audit_word: ClassVar[str] = ""
+
+    def save_model(self, request: HttpRequest, obj: Any, form: forms.ModelForm, change: bool) -> None:
+        """Save, and write the entry in the same transaction."""
+        super().save_model(request, obj, form, change)
+        names = [name for name in form.changed_data if name in form.cleaned_data]
+        if not names:
+            return
+        word, after = self.audit_word, {name: form.cleaned_data[name] for name in names}
+        match after.get("status"):
+            case "suspended":
+                action = f"{word}.suspended"
+            case "active":
+                action = f"{word}.resumed"
+            case _:
+                action = f"{word}.changed"
+        audit.record(
+            actor=actor_of(request),
+            action=action,
+            subject=str(obj),
+            before={name: form.initial.get(name) for name in names},
+            after=after,
+            **self.audit_owner(obj),
+        )
+
+    def audit_owner(self, obj: Any) -> dict[str, int]:
+        """Whose it is, as audit.record takes it."""
+        return {}
 
 
 class ReadOnlyAdmin(ReadOnly, BrowseAdmin):

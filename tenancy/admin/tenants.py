@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from tenancy.admin.browsing import BrowseAdmin, ReadOnlyAdmin, ReadOnlyInline, link
+from tenancy.admin.browsing import AuditedAdmin, ReadOnlyAdmin, ReadOnlyInline, actor_of, link
 from tenancy.models import IdempotencyRecord, OperatorKey, Organization, Team, VirtualKey
 from tenancy.services import keys
 
@@ -23,7 +23,7 @@ class TeamInline(ReadOnlyInline):
 
 
 @admin.register(Organization)
-class OrganizationAdmin(BrowseAdmin):
+class OrganizationAdmin(AuditedAdmin):
     """Name, status and metadata can be changed; suspending stops all keys of all its teams."""
 
     list_display = ("organization_id", "name", "status", "created_at")
@@ -33,6 +33,11 @@ class OrganizationAdmin(BrowseAdmin):
     fields = ("organization_id", "name", "status", "alert_emails", "metadata", "all_teams", "created_at", "updated_at")
     readonly_fields = ("organization_id", "all_teams", "created_at", "updated_at")
     inlines = (TeamInline,)
+    audit_word = "organization"
+
+    def audit_owner(self, obj: Organization) -> dict[str, int]:
+        """Itself."""
+        return {"organization_pk": obj.pk}
 
     @admin.display(description="Teams")
     def all_teams(self, organization: Organization) -> SafeString:
@@ -67,11 +72,11 @@ class RevocableAdmin(ReadOnlyAdmin):
         """Stop them, one service call each."""
         chosen = list(queryset)
         for key in chosen:
-            self.stop(key)
+            self.stop(key, actor_of(request))
             self.log_change(request, key, "Revoked")
         self.message_user(request, f"{len(chosen)} key(s) revoked")
 
-    def stop(self, key: Any) -> None:
+    def stop(self, key: Any, actor: str) -> None:
         """Revoke one key."""
         raise NotImplementedError
 
@@ -117,9 +122,9 @@ class VirtualKeyAdmin(RevocableAdmin):
         """Neither revoked nor expired."""
         return key.revoked_at is None and (key.expires_at is None or key.expires_at > timezone.now())
 
-    def stop(self, key: VirtualKey) -> None:
+    def stop(self, key: VirtualKey, actor: str) -> None:
         """By the service that the API calls, too."""
-        keys.revoke_virtual_key(team_id=key.team.team_id, key_id=key.id)
+        keys.revoke_virtual_key(team_id=key.team.team_id, key_id=key.id, actor=actor)
 
 
 @admin.register(OperatorKey)
@@ -134,9 +139,9 @@ class OperatorKeyAdmin(RevocableAdmin):
     date_hierarchy = "created_at"
     fields = ("id", "name", "last_four", "scopes", "created_at", "revoked_at")
 
-    def stop(self, key: OperatorKey) -> None:
+    def stop(self, key: OperatorKey, actor: str) -> None:
         """At once."""
-        keys.revoke_operator_key(key_id=key.id)
+        keys.revoke_operator_key(key_id=key.id, actor=actor)
 
 
 class AnsweredFilter(admin.SimpleListFilter):

@@ -13,6 +13,11 @@ def principal_of(request: Request) -> Principal:
     return cast(Principal, request.user)
 
 
+def actor_of(request: Request) -> str:
+    """The caller, as the ledger and the audit log name it."""
+    return principal_of(request).idempotency_scope
+
+
 class OperatorOnly(BasePermission):
     """An operator with the scope that the view wants for this method."""
 

@@ -9,6 +9,7 @@ from rest_framework.response import Response
 from config.foundation.limits import check_client_id
 from tenancy.api.base import ApiView
 from tenancy.api.idempotency import idempotent
+from tenancy.api.permissions import actor_of
 from tenancy.api.serializers import (
     NewVirtualKeyOut,
     OrganizationIn,
@@ -33,7 +34,7 @@ class OrganizationCreateView(ApiView):
         """Create an organization."""
         data = OrganizationIn(data=request.data)
         data.is_valid(raise_exception=True)
-        organization = organizations.create_organization(**data.validated_data)
+        organization = organizations.create_organization(**data.validated_data, actor=actor_of(request))
         return Response(OrganizationOut(organization).data)
 
 
@@ -66,7 +67,7 @@ class TeamKeysView(ApiView):
         team = tenants.get_team(check_client_id(team_id, field="team_id"))
         data = VirtualKeyIn(data=request.data)
         data.is_valid(raise_exception=True)
-        return Response(_new_key(keys.create_virtual_key(team=team, **data.validated_data)))
+        return Response(_new_key(keys.create_virtual_key(team=team, **data.validated_data, actor=actor_of(request))))
 
 
 class KeyRotateView(ApiView):
@@ -80,7 +81,8 @@ class KeyRotateView(ApiView):
         data = RotateKeyIn(data=request.data)
         data.is_valid(raise_exception=True)
         grace_s = data.validated_data["grace_seconds"]
-        return Response(_new_key(keys.rotate_virtual_key(team_id=team_id, key_id=key_id, grace_s=grace_s)))
+        new = keys.rotate_virtual_key(team_id=team_id, key_id=key_id, grace_s=grace_s, actor=actor_of(request))
+        return Response(_new_key(new))
 
 
 class KeyRevokeView(ApiView):
@@ -90,7 +92,8 @@ class KeyRevokeView(ApiView):
     def post(self, request: Request, team_id: str, key_id: UUID) -> Response:
         """Stop a virtual key at once. Repeating it changes nothing."""
         check_client_id(team_id, field="team_id")
-        return Response(VirtualKeyOut(keys.revoke_virtual_key(team_id=team_id, key_id=key_id)).data)
+        key = keys.revoke_virtual_key(team_id=team_id, key_id=key_id, actor=actor_of(request))
+        return Response(VirtualKeyOut(key).data)
 
 
 def _new_key(new: keys.NewVirtualKey) -> dict[str, object]:

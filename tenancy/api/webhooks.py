@@ -11,7 +11,7 @@ from config.foundation.errors import InvalidInput
 from config.foundation.limits import check_client_id
 from tenancy.api.base import ApiView
 from tenancy.api.idempotency import idempotent
-from tenancy.api.permissions import AnyKey, principal_of
+from tenancy.api.permissions import AnyKey, actor_of, principal_of
 from tenancy.api.webhook_serializers import (
     DeletedWebhookOut,
     NewWebhookOut,
@@ -87,7 +87,7 @@ class WebhooksView(WebhookView):
         data.is_valid(raise_exception=True)
         fields = dict(data.validated_data)
         owner = self.owner(request, fields.pop("team_id", None), fields.pop("organization_id", None))
-        return Response(_with_secret(endpoints.create_endpoint(owner=owner, **fields)))
+        return Response(_with_secret(endpoints.create_endpoint(owner=owner, actor=actor_of(request), **fields)))
 
 
 class WebhookDetailView(WebhookView):
@@ -104,13 +104,16 @@ class WebhookDetailView(WebhookView):
         team_pk = self.team_pk(request)
         data = WebhookChangesIn(data=request.data)
         data.is_valid(raise_exception=True)
-        endpoint = endpoints.update_endpoint(endpoint_id=endpoint_id, team_pk=team_pk, **data.validated_data)
+        changes = data.validated_data
+        endpoint = endpoints.update_endpoint(
+            endpoint_id=endpoint_id, team_pk=team_pk, actor=actor_of(request), **changes
+        )
         return Response(WebhookOut(endpoint).data)
 
     @extend_schema(operation_id="delete_webhook", responses={200: DeletedWebhookOut})
     def delete(self, request: Request, endpoint_id: UUID) -> Response:
         """Delete an endpoint, with what waits for it."""
-        endpoints.delete_endpoint(endpoint_id=endpoint_id, team_pk=self.team_pk(request))
+        endpoints.delete_endpoint(endpoint_id=endpoint_id, team_pk=self.team_pk(request), actor=actor_of(request))
         return Response({"endpoint_id": endpoint_id, "deleted": True})
 
 
@@ -125,9 +128,10 @@ class WebhookRotateView(WebhookView):
         data = RotateSecretIn(data=request.data)
         data.is_valid(raise_exception=True)
         grace_s = data.validated_data["grace_seconds"]
-        return Response(
-            _with_secret(endpoints.rotate_secret(endpoint_id=endpoint_id, team_pk=team_pk, grace_s=grace_s))
+        new = endpoints.rotate_secret(
+            endpoint_id=endpoint_id, team_pk=team_pk, grace_s=grace_s, actor=actor_of(request)
         )
+        return Response(_with_secret(new))
 
 
 class WebhookTestView(WebhookView):

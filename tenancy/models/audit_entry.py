@@ -11,7 +11,7 @@ from tenancy.models.team import Team
 class AuditEntry(models.Model):
     """Written in the transaction of the change, and never changed or deleted (a trigger, migration 0009).
 
-    `actor` is as in the ledger: "console:<username>", "operator:<key id>", "key:<key id>", "open", or a command's
+    `actor` is as in the ledger: "console:<username>", "operator:<key id>", "team:<key id>", "open", or a command's
     or a task's name.
     """
 

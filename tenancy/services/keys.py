@@ -3,6 +3,7 @@
 import secrets
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -14,6 +15,7 @@ from config.foundation import encryption
 from tenancy.errors import KeyAlreadyRevoked, VirtualKeyNotFound
 from tenancy.models import OperatorKey, Team, VirtualKey
 from tenancy.queries.principals import hash_key
+from tenancy.services import audit
 
 KEY_BYTES = 32  # 256 bits
 
@@ -31,8 +33,15 @@ def new_key_text() -> str:
     return "sk-" + secrets.token_urlsafe(KEY_BYTES)
 
 
-def create_virtual_key(*, team: Team, name: str = "", replaces: VirtualKey | None = None) -> NewVirtualKey:
+@transaction.atomic
+def create_virtual_key(*, team: Team, name: str = "", actor: str = audit.SYSTEM) -> NewVirtualKey:
     """A further key for the team; several may be valid at once."""
+    new = _store_virtual_key(team, name)
+    _note(new.row, "key.created", actor, after={"name": name, "last_four": new.row.last_four})
+    return new
+
+
+def _store_virtual_key(team: Team, name: str, replaces: VirtualKey | None = None) -> NewVirtualKey:
     plaintext = new_key_text()
     row = VirtualKey.objects.create(
         team=team,
@@ -46,7 +55,9 @@ def create_virtual_key(*, team: Team, name: str = "", replaces: VirtualKey | Non
 
 
 @transaction.atomic
-def rotate_virtual_key(*, team_id: str, key_id: UUID, grace_s: int) -> NewVirtualKey:
+def rotate_virtual_key(
+    *, team_id: str, key_id: UUID, grace_s: int, actor: str = audit.SYSTEM, reason: str = ""
+) -> NewVirtualKey:
     """Replace a key; the old one works for `grace_s` seconds more (0: it stops at once).
 
     Raises VirtualKeyNotFound, KeyAlreadyRevoked.
@@ -62,17 +73,32 @@ def rotate_virtual_key(*, team_id: str, key_id: UUID, grace_s: int) -> NewVirtua
     else:
         old.revoked_at = now  # At once, however far the clocks of web and database are apart.
     old.save(update_fields=["expires_at", "revoked_at"])
-    return create_virtual_key(team=old.team, name=old.name, replaces=old)
+    new = _store_virtual_key(old.team, old.name, replaces=old)
+    after = {"key_id": str(new.row.id), "last_four": new.row.last_four, "grace_s": grace_s}
+    _note(old, "key.rotated", actor, before={"last_four": old.last_four}, after=after, reason=reason)
+    return new
 
 
 @transaction.atomic
-def revoke_virtual_key(*, team_id: str, key_id: UUID) -> VirtualKey:
+def revoke_virtual_key(*, team_id: str, key_id: UUID, actor: str = audit.SYSTEM, reason: str = "") -> VirtualKey:
     """Stop a key at once. Revoking it again changes nothing. Raises VirtualKeyNotFound."""
     key = _locked(team_id, key_id)
     if key.revoked_at is None:
         key.revoked_at = timezone.now()
         key.save(update_fields=["revoked_at"])
+        _note(key, "key.revoked", actor, reason=reason)
     return key
+
+
+def _note(key: VirtualKey, action: str, actor: str, **fields: Any) -> None:
+    audit.record(
+        actor=actor,
+        action=action,
+        subject=str(key.id),
+        organization_pk=key.team.organization_id,
+        team_pk=key.team_id,
+        **fields,
+    )
 
 
 def _locked(team_id: str, key_id: UUID) -> VirtualKey:
@@ -86,14 +112,15 @@ def _locked(team_id: str, key_id: UUID) -> VirtualKey:
         raise VirtualKeyNotFound from None
 
 
-def create_operator_key(*, name: str, scopes: list[str]) -> tuple[OperatorKey, str]:
+@transaction.atomic
+def create_operator_key(*, name: str, scopes: list[str], actor: str = audit.SYSTEM) -> tuple[OperatorKey, str]:
     """A new operator key and, for the last time, its text. Raises IntegrityError where the name is taken."""
     plaintext = "op-" + secrets.token_urlsafe(KEY_BYTES)
-    return _store_operator_key(name, scopes, plaintext), plaintext
+    return _store_operator_key(name, scopes, plaintext, actor), plaintext
 
 
 @transaction.atomic
-def ensure_operator_key(*, name: str, plaintext: str) -> OperatorKey:
+def ensure_operator_key(*, name: str, plaintext: str, actor: str = audit.SYSTEM) -> OperatorKey:
     """Make `plaintext` a valid operator key with every scope, whatever was there under it or under `name`.
 
     For installations that bring their key from outside (the OPERATOR_KEY of `make run`): safe to repeat. A
@@ -104,17 +131,23 @@ def ensure_operator_key(*, name: str, plaintext: str) -> OperatorKey:
         stale.name = f"{name} (until {timezone.now():%Y-%m-%d %H:%M:%S.%f})"
         stale.revoked_at = stale.revoked_at or timezone.now()
         stale.save(update_fields=["name", "revoked_at"])
+        audit.record(actor=actor, action="operator_key.replaced", subject=str(stale.id))
     if existing is None:
-        return _store_operator_key(name, [OperatorKey.Scope.ALL], plaintext)
+        return _store_operator_key(name, [OperatorKey.Scope.ALL], plaintext, actor)
     existing.revoked_at, existing.scopes = None, [OperatorKey.Scope.ALL]
     existing.save(update_fields=["revoked_at", "scopes"])
     return existing
 
 
-def revoke_operator_key(*, key_id: UUID) -> None:
+@transaction.atomic
+def revoke_operator_key(*, key_id: UUID, actor: str = audit.SYSTEM, reason: str = "") -> None:
     """Stop an operator key at once. Revoking it again changes nothing."""
-    OperatorKey.objects.filter(id=key_id, revoked_at=None).update(revoked_at=timezone.now())
+    if OperatorKey.objects.filter(id=key_id, revoked_at=None).update(revoked_at=timezone.now()):
+        audit.record(actor=actor, action="operator_key.revoked", subject=str(key_id), reason=reason)
 
 
-def _store_operator_key(name: str, scopes: list[str], plaintext: str) -> OperatorKey:
-    return OperatorKey.objects.create(name=name, scopes=scopes, key_hash=hash_key(plaintext), last_four=plaintext[-4:])
+def _store_operator_key(name: str, scopes: list[str], plaintext: str, actor: str) -> OperatorKey:
+    key = OperatorKey.objects.create(name=name, scopes=scopes, key_hash=hash_key(plaintext), last_four=plaintext[-4:])
+    after = {"name": name, "scopes": scopes, "last_four": key.last_four}
+    audit.record(actor=actor, action="operator_key.created", subject=str(key.id), after=after)
+    return key

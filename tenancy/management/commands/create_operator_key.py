@@ -27,7 +27,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Create it. Exit code 1 where the name is taken."""
         try:
-            _, plaintext = create_operator_key(name=options["name"], scopes=options["scope"] or ["all"])
+            _, plaintext = create_operator_key(
+                name=options["name"], scopes=options["scope"] or ["all"], actor="create_operator_key"
+            )
         except IntegrityError as error:
             raise CommandError(f"an operator key named {options['name']!r} exists already") from error
         self.stdout.write(plaintext)

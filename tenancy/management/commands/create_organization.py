@@ -24,7 +24,10 @@ class Command(BaseCommand):
         try:
             organization_id = check_client_id(options["organization_id"], field="organization_id")
             create_organization(
-                organization_id=organization_id, name=(options["name"] or organization_id)[:255], metadata={}
+                organization_id=organization_id,
+                name=(options["name"] or organization_id)[:255],
+                metadata={},
+                actor="create_organization",
             )
         except DomainError as error:
             raise CommandError(str(error)) from error

@@ -22,7 +22,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Revoke. Exit code 1 where there is no such key."""
         try:
-            key = revoke_virtual_key(team_id=options["team_id"], key_id=options["key_id"])
+            key = revoke_virtual_key(team_id=options["team_id"], key_id=options["key_id"], actor="revoke_key")
         except DomainError as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"revoked {key}")

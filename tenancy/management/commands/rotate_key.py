@@ -25,7 +25,9 @@ class Command(BaseCommand):
         if options["grace"] < 0:
             raise CommandError("--grace must not be negative")
         try:
-            new = rotate_virtual_key(team_id=options["team_id"], key_id=options["key_id"], grace_s=options["grace"])
+            new = rotate_virtual_key(
+                team_id=options["team_id"], key_id=options["key_id"], grace_s=options["grace"], actor="rotate_key"
+            )
         except DomainError as error:
             raise CommandError(str(error)) from error
         self.stdout.write(new.plaintext)

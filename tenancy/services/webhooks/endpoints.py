@@ -14,12 +14,15 @@ from config.foundation.errors import InvalidInput
 from tenancy.errors import TooManyWebhookEndpoints
 from tenancy.models import Alert, Organization, Team, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from tenancy.queries.webhooks import endpoint_of
+from tenancy.services import audit
 from tenancy.services.alerts import close_alert
 from tenancy.services.webhooks import signing
 from tenancy.services.webhooks.sending import check_url
 
 #: Of one team, or of one organization: each event is sent to all of them.
 MAX_ENDPOINTS = 20
+#: What the audit log compares.
+AUDITED = ("url", "event_types", "description", "state")
 #: What an endpoint may subscribe to.
 SUBSCRIBABLE = frozenset(WebhookEvent.Type.values) - {WebhookEvent.Type.TEST}
 
@@ -34,7 +37,12 @@ class NewSecret:
 
 @transaction.atomic
 def create_endpoint(
-    *, owner: Team | Organization, url: str, event_types: Sequence[str], description: str = ""
+    *,
+    owner: Team | Organization,
+    url: str,
+    event_types: Sequence[str],
+    description: str = "",
+    actor: str = audit.SYSTEM,
 ) -> NewSecret:
     """An endpoint of a team, or of an organization and all its teams. No `event_types`: all of them.
 
@@ -56,17 +64,21 @@ def create_endpoint(
         description=description,
         secret_encrypted=encryption.encrypt(secret.encode()),
     )
+    _note(row, "webhook.created", actor, after=audit.fields_of(row, AUDITED))
     return NewSecret(row, secret)
 
 
 @transaction.atomic
-def update_endpoint(*, endpoint_id: UUID, team_pk: int | None, **changes: Any) -> WebhookEndpoint:
+def update_endpoint(
+    *, endpoint_id: UUID, team_pk: int | None, actor: str = audit.SYSTEM, **changes: Any
+) -> WebhookEndpoint:
     """Change `url`, `event_types`, `description` or `is_enabled`; what is not given stays.
 
     An endpoint that is enabled again is sent at once what is still pending for it.
     Raises WebhookEndpointNotFound, InvalidInput.
     """
     endpoint = endpoint_of(endpoint_id, team_pk=team_pk, lock=True)
+    was = audit.fields_of(endpoint, AUDITED)
     if "url" in changes:
         endpoint.url = check_url(changes["url"])
     if "event_types" in changes:
@@ -80,7 +92,21 @@ def update_endpoint(*, endpoint_id: UUID, team_pk: int | None, **changes: Any) -
             endpoint.state = WebhookEndpoint.State.DISABLED
             endpoint.disabled_reason = WebhookEndpoint.Reason.REQUESTED
     endpoint.save()
+    before, after = audit.changes(was, audit.fields_of(endpoint, AUDITED))
+    if after:
+        _note(endpoint, "webhook.changed", actor, before=before, after=after)
     return endpoint
+
+
+def _note(endpoint: WebhookEndpoint, action: str, actor: str, **fields: Any) -> None:
+    audit.record(
+        actor=actor,
+        action=action,
+        subject=str(endpoint.id),
+        organization_pk=endpoint.organization_id,
+        team_pk=endpoint.team_id,
+        **fields,
+    )
 
 
 def _enable(endpoint: WebhookEndpoint) -> None:
@@ -91,7 +117,7 @@ def _enable(endpoint: WebhookEndpoint) -> None:
 
 
 @transaction.atomic
-def rotate_secret(*, endpoint_id: UUID, team_pk: int | None, grace_s: int) -> NewSecret:
+def rotate_secret(*, endpoint_id: UUID, team_pk: int | None, grace_s: int, actor: str = audit.SYSTEM) -> NewSecret:
     """Replace the secret; for `grace_s` seconds more, events are signed with the old one, too.
 
     A rotation within another's grace ends that one's: of three secrets the oldest is forgotten.
@@ -103,13 +129,16 @@ def rotate_secret(*, endpoint_id: UUID, team_pk: int | None, grace_s: int) -> Ne
     endpoint.previous_secret_until = timezone.now() + timedelta(seconds=grace_s) if grace_s else None
     endpoint.secret_encrypted = encryption.encrypt(secret.encode())
     endpoint.save()
+    _note(endpoint, "webhook.signing_rotated", actor, after={"grace_s": grace_s})
     return NewSecret(endpoint, secret)
 
 
 @transaction.atomic
-def delete_endpoint(*, endpoint_id: UUID, team_pk: int | None) -> None:
+def delete_endpoint(*, endpoint_id: UUID, team_pk: int | None, actor: str = audit.SYSTEM) -> None:
     """Delete an endpoint and what is known of its deliveries. Raises WebhookEndpointNotFound."""
-    endpoint_of(endpoint_id, team_pk=team_pk, lock=True).delete()
+    endpoint = endpoint_of(endpoint_id, team_pk=team_pk, lock=True)
+    _note(endpoint, "webhook.deleted", actor, before=audit.fields_of(endpoint, AUDITED))
+    endpoint.delete()
     close_alert(rule=Alert.Rule.WEBHOOK_DISABLED, subject=str(endpoint_id))
 
 
