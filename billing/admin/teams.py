@@ -1,5 +1,7 @@
 """The admin of teams and their credits. Accounts are for reading: only triggers write them."""
 
+from typing import Any
+
 from django import forms
 from django.contrib import admin
 from django.db.models import F
@@ -88,7 +90,7 @@ class TeamAdmin(AuditedAdmin):
     inlines = (CreditAccountInline, VirtualKeyInline, TeamGroupInline)
     audit_word = "team"
 
-    def audit_owner(self, obj: Team) -> dict[str, int]:
+    def audit_owner(self, obj: Team) -> dict[str, Any]:
         """Itself, and its organization."""
         return {"organization_pk": obj.organization_id, "team_pk": obj.pk}
 

@@ -143,10 +143,11 @@ class AuditedAdmin(BrowseAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: forms.ModelForm, change: bool) -> None:
         """Save, and write the entry in the same transaction."""
         super().save_model(request, obj, form, change)
-        names = [name for name in form.changed_data if name in form.cleaned_data]
-        if not names:
+        given = {name: form.cleaned_data[name] for name in form.changed_data if name in form.cleaned_data}
+        before, after = audit.changes(form.initial, given)
+        if not after:
             return
-        word, after = self.audit_word, {name: form.cleaned_data[name] for name in names}
+        word = self.audit_word
         match after.get("status"):
             case "suspended":
                 action = f"{word}.suspended"
@@ -158,12 +159,12 @@ class AuditedAdmin(BrowseAdmin):
             actor=actor_of(request),
             action=action,
             subject=str(obj),
-            before={name: form.initial.get(name) for name in names},
+            before=before,
             after=after,
             **self.audit_owner(obj),
         )
 
-    def audit_owner(self, obj: Any) -> dict[str, int]:
+    def audit_owner(self, obj: Any) -> dict[str, Any]:
         """Whose it is, as audit.record takes it."""
         return {}
 

@@ -35,7 +35,7 @@ class OrganizationAdmin(AuditedAdmin):
     inlines = (TeamInline,)
     audit_word = "organization"
 
-    def audit_owner(self, obj: Organization) -> dict[str, int]:
+    def audit_owner(self, obj: Organization) -> dict[str, Any]:
         """Itself."""
         return {"organization_pk": obj.pk}
 
