@@ -3,6 +3,8 @@
 import re
 import uuid
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
+from urllib.parse import urlsplit
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
@@ -47,6 +49,21 @@ def finish(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase
     return response
 
 
+@lru_cache(maxsize=4)
+def _policy(provider: str) -> str:
+    """What a page may load and do: nothing from elsewhere, inside nobody's frame.
+
+    django-unfold's scripts (Alpine) make functions out of attributes, and its templates have styles inline; so has
+    Swagger UI. A form may also end at the provider of single sign-on, to which logging in by it leads.
+    """
+    sign_on = "".join(f" {part.scheme}://{part.netloc}" for part in [urlsplit(provider)] if part.netloc)
+    return (
+        "default-src 'self'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; "
+        f"form-action 'self'{sign_on}"
+    )
+
+
 _Handler = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
 
 
@@ -67,3 +84,25 @@ def request_id(get_response: _Handler) -> _Handler:
         return finish(request, get_response(request))  # type: ignore[arg-type]
 
     return sync_middleware
+
+
+@sync_and_async_middleware
+def content_security_policy(get_response: _Handler) -> _Handler:
+    """The policy above, on every page of the console and of the documentation."""
+    if iscoroutinefunction(get_response):
+
+        async def middleware(request: HttpRequest) -> HttpResponseBase:
+            return _with_policy(await get_response(request))
+
+        markcoroutinefunction(middleware)
+        return middleware
+
+    def sync_middleware(request: HttpRequest) -> HttpResponseBase:
+        return _with_policy(get_response(request))  # type: ignore[arg-type]
+
+    return sync_middleware
+
+
+def _with_policy(response: HttpResponseBase) -> HttpResponseBase:
+    response.headers.setdefault("Content-Security-Policy", _policy(settings.CONSOLE_OIDC_URL))
+    return response

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from allauth.mfa.models import Authenticator
 from django.apps import apps
 from django.db import transaction
 from django.db.models import BinaryField, Model, Q
@@ -48,7 +49,8 @@ def reencrypt() -> Mapping[str, Count]:
 
     Batch by batch, each a transaction of its own; a value that somebody changes meanwhile is left as that one wrote it.
     """
-    return {name: _reencrypt_column(model, field) for name, (model, field) in encrypted_columns().items()}
+    columns = {name: _reencrypt_column(model, field) for name, (model, field) in encrypted_columns().items()}
+    return columns | {"mfa.Authenticator.data": _reencrypt_second_factors()}
 
 
 def _reencrypt_column(model: type[Model], field: str) -> Count:
@@ -64,6 +66,26 @@ def _reencrypt_column(model: type[Model], field: str) -> Count:
             for pk, value in batch:
                 _reencrypt_value(model, pk, field, bytes(value), count)
         last = batch[-1][0]
+
+
+def _reencrypt_second_factors() -> Count:
+    """What users log in with besides their passwords: encrypted texts in JSON (config.console.accounts)."""
+    count = Count()
+    for pk in Authenticator.objects.values_list("pk", flat=True).order_by("pk"):
+        with transaction.atomic():
+            authenticator = Authenticator.objects.select_for_update().filter(pk=pk).first()
+            if authenticator is None:
+                continue
+            for name in {"secret", "seed"} & set(authenticator.data):
+                try:
+                    renewed = encryption.renew(authenticator.data[name].encode()).decode()
+                except encryption.CannotDecrypt:
+                    count.unreadable += 1
+                    continue
+                authenticator.data[name] = renewed
+                count.rewritten += 1
+            authenticator.save(update_fields=["data"])
+    return count
 
 
 def _reencrypt_value(model: type[Model], pk: object, field: str, value: bytes, count: Count) -> None:

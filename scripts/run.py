@@ -190,7 +190,7 @@ Ready, with AUTH_MODE={env["AUTH_MODE"]}. Ctrl-C stops everything.
 
   API            {url}/api
   Try it out     {url}/api/docs
-  Console        {url}/admin
+  Console        {url}/admin (user {credentials["console_user"]}, password {credentials["console_password"]})
   Health         {url}/health
   Operator key   {credentials["operator_key"]}
   Team           {credentials["team_id"]}

@@ -1,10 +1,12 @@
 """The demo organization of `make run`: one team, two model groups that answer without a provider's key."""
 
 import os
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.db import transaction
 
 from billing.queries.balances import account_of
@@ -24,6 +26,7 @@ CREDITS = 1000
 LOW_CREDITS = 10
 OPERATOR_KEY_NAME = "demo"
 ACTOR = "seed_demo"
+CONSOLE_USER = "operator"
 
 #: Group → its models in order, each with what LiteLLM's mock says for it. The first provider whose key is in
 #: the environment answers for real.
@@ -49,6 +52,8 @@ class DemoCredentials:
 
     operator_key: str
     team_key: str
+    console_user: str
+    console_password: str
     organization_id: str = ORGANIZATION_ID
     team_id: str = TEAM_ID
     model_group: str = "ResumeAgent"
@@ -81,7 +86,12 @@ def seed_demo(*, known: Mapping[str, Any], operator_key: str | None) -> DemoCred
         team_key = _kept_team_key(team, known.get("team_key"))
         if account_of(team.pk).available < LOW_CREDITS:
             add_credits(team_pk=team.pk, amount=CREDITS, reason="Demo refill", metadata={}, actor=ACTOR)
-    return DemoCredentials(operator_key=_operator_key(operator_key, known.get("operator_key")), team_key=team_key)
+    return DemoCredentials(
+        operator_key=_operator_key(operator_key, known.get("operator_key")),
+        team_key=team_key,
+        console_user=CONSOLE_USER,
+        console_password=_console_password(known.get("console_password")),
+    )
 
 
 def demo_models(group_name: str, environment: Mapping[str, str]) -> list[ModelSpec]:
@@ -116,6 +126,20 @@ def _kept_team_key(team: Team, known: str | None) -> str:
     if known and team.virtual_keys.filter(key_hash=hash_key(known), revoked_at=None, expires_at=None).exists():
         return known
     return create_virtual_key(team=team, name="demo", actor=ACTOR).plaintext
+
+
+def _console_password(known: str | None) -> str:
+    """A superuser's: the one that was made before, as long as it still works."""
+    user = User.objects.filter(username=CONSOLE_USER).first()
+    if user is not None and known and user.check_password(known):
+        return known
+    password = secrets.token_urlsafe(9)
+    if user is None:
+        User.objects.create_superuser(CONSOLE_USER, password=password)
+    else:
+        user.set_password(password)
+        user.save(update_fields=["password"])
+    return password
 
 
 def _operator_key(wanted: str | None, known: str | None) -> str:

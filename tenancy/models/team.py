@@ -46,6 +46,7 @@ class Team(models.Model):
 
     class Meta:
         ordering = ["-created_at", "-id"]
+        permissions = [("suspend_team", "Can suspend team")]
         constraints = [
             models.UniqueConstraint(fields=["team_id"], name="team_id_is_unique"),
             models.CheckConstraint(

@@ -4,7 +4,9 @@ import io
 from typing import Any
 
 import pytest
+from allauth.mfa.models import Authenticator
 from cryptography.fernet import Fernet
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
 from billing.models import ProxyTeam
@@ -24,6 +26,8 @@ def secrets(db: None, settings: Any) -> None:
     make_group("G", [ModelSpec("gpt-4o", 0, {"api_key": "sk-provider"})])
     make_tenant("a", groups=["G"])
     ProxyTeam.objects.update(platform_key_encrypted=encryption.encrypt(b"sk-platform"))
+    data = {"secret": encryption.encrypt(b"totp").decode(), "used": 1}
+    Authenticator.objects.create(user=User.objects.create_user("ann"), type="totp", data=data)
 
 
 def read_all() -> list[bytes]:
@@ -32,6 +36,9 @@ def read_all() -> list[bytes]:
         VirtualKey.objects.get().secret_encrypted,
         ProxyTeam.objects.get().platform_key_encrypted,
     ]
+    second_factor = Authenticator.objects.get().data
+    assert second_factor["used"] == 1
+    rows.append(second_factor["secret"].encode())
     return [encryption.decrypt(bytes(value or b"")) for value in rows]
 
 
@@ -42,7 +49,7 @@ def test_the_old_key_can_be_dropped_afterwards(secrets: None, settings: Any) -> 
     settings.FIELD_ENCRYPTION_KEYS = [NEW]
     assert read_all() == before
     assert before[0] == b"sk-provider"
-    assert before[2] == b"sk-platform"
+    assert before[2:] == [b"sk-platform", b"totp"]
 
 
 def test_what_nobody_can_read_is_said_and_left_alone(secrets: None, settings: Any) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from billing.services.demo import seed_demo
@@ -25,6 +26,7 @@ class Command(BaseCommand):
         """Seed. OPERATOR_KEY in the environment, when set, becomes the operator key."""
         if not settings.DEBUG:
             raise CommandError("this is for development: set DJANGO_DEBUG=1")
+        call_command("sync_roles", stdout=self.stdout)
         file: Path = options["credentials_file"]
         known = json.loads(file.read_text()) if file.exists() else {}
         credentials = seed_demo(known=known, operator_key=os.environ.get("OPERATOR_KEY") or None)
