@@ -4,6 +4,8 @@ Staff only, nobody signs up, the second factor's secrets are encrypted, and what
 log.
 """
 
+import contextlib
+import ipaddress
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -51,8 +53,9 @@ class AccountAdapter(DefaultAccountAdapter):
         """Whom attempts are counted for. What a client says of itself counts only from behind as many proxies."""
         proxies = settings.CONSOLE_TRUSTED_PROXIES
         hops = request.headers.get("X-Forwarded-For", "").split(",")
-        if proxies and len(hops) >= proxies and hops[-proxies].strip():
-            return hops[-proxies].strip()[:64]
+        if proxies and len(hops) >= proxies:
+            with contextlib.suppress(ValueError):
+                return str(ipaddress.ip_address(hops[-proxies].strip()))
         return request.META.get("REMOTE_ADDR") or "unknown"
 
     def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
@@ -96,6 +99,8 @@ class SingleSignOnAdapter(DefaultSocialAccountAdapter):
     @transaction.atomic
     def pre_social_login(self, request: HttpRequest, sociallogin: Any) -> None:
         """Find the user or make it, and bring its roles in line; who has none of it is sent back to the log-in."""
+        if sociallogin.state.get("process") != "login":  # Nobody links accounts by hand.
+            raise ImmediateHttpResponse(HttpResponseRedirect(reverse("account_login")))
         claims = _claims(sociallogin.account.extra_data)
         roles = roles_of(claims)
         if not sociallogin.is_existing:

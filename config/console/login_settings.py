@@ -63,7 +63,6 @@ if set(CONSOLE_OIDC_ROLES.values()) - set(ROLES):
 #: The provider asks for a second factor itself, so that the console does not require its own.
 CONSOLE_OIDC_HAS_MFA = env.bool("CONSOLE_OIDC_HAS_MFA", default=False)
 SOCIALACCOUNT_ADAPTER = "config.console.accounts.SingleSignOnAdapter"
-SOCIALACCOUNT_OPENID_CONNECT_URL_PREFIX = "sso"
 SOCIALACCOUNT_STORE_TOKENS = False
 SOCIALACCOUNT_REQUESTS_TIMEOUT = 10
 SOCIALACCOUNT_PROVIDERS: dict[str, Any] = {

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
+from allauth.socialaccount.models import SocialAccount
+from asgiref.sync import async_to_sync
 from django.contrib.auth.models import Group, User
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.db import connection
-from django.test import Client
+from django.test import AsyncClient, Client
 from django.urls import NoReverseMatch, reverse
 
 from config.console.roles import sync_roles
@@ -239,6 +241,16 @@ def test_cookies_are_for_this_site_and_not_for_scripts(ann: User) -> None:
     assert cookie["max-age"] == ""
 
 
+def test_the_event_loop_serves_it_too(ann: User) -> None:
+    """As config/asgi.py does, whose chain of middleware is put together otherwise."""
+    client = AsyncClient()
+    form = {"login": "ann", "password": PASSWORD, "next": CONSOLE}
+    assert async_to_sync(client.post)(LOGIN, form).status_code == 302
+    page = async_to_sync(client.get)(CONSOLE)
+    assert page.status_code == 200
+    assert "frame-ancestors 'none'" in page.headers["Content-Security-Policy"]
+
+
 def test_the_demo_has_a_log_in(db: None, tmp_path: Any, settings: Any) -> None:
     settings.DEBUG = True
     file = tmp_path / "credentials.json"
@@ -301,6 +313,35 @@ def test_single_sign_on_lets_in_nobody_else(provider: IdentityProvider, ann: Use
     assert not is_in(client)
     assert "Nobody of that name" in client.get(LOGIN).content.decode()
     assert User.objects.count() == 1
+
+
+def test_what_goes_wrong_on_the_way_is_said(provider: IdentityProvider, ann: User, settings: Any) -> None:
+    User.objects.update(email="ann@example.com")
+    client = Client()
+    for path in (
+        "cancelled/",
+        "error/",
+        "provider/login/",
+        "provider/login/callback/",
+        "provider/login/callback/?state=x",
+    ):
+        assert client.get(f"/accounts/sso/{path}").status_code < 500, path
+    assert client.get("/accounts/sso/other/login/").status_code == 404
+
+    log_in(client)
+    start = client.post("/accounts/sso/provider/login/?process=connect")
+    state = start.headers["Location"].split("state=")[1].split("&")[0]
+    provider.claims = {"sub": "ann", "email": "ann@example.com", "email_verified": True}
+    answer = client.get("/accounts/sso/provider/login/callback/", {"code": "x", "state": state})
+    assert answer.headers["Location"] == LOGIN
+    assert not SocialAccount.objects.exists()
+
+    app = settings.SOCIALACCOUNT_PROVIDERS["openid_connect"]["APPS"][0]
+    app["settings"]["server_url"] = "http://127.0.0.1:1"
+    page = Client().post("/accounts/sso/provider/login/", follow=True)
+    assert "cannot be reached" in page.content.decode()
+    settings.SOCIALACCOUNT_PROVIDERS = {"openid_connect": {"APPS": []}}
+    assert client.post("/accounts/sso/provider/login/").status_code == 404
 
 
 def test_single_sign_on_asks_for_the_second_factor_too(provider: IdentityProvider, ann: User, settings: Any) -> None:
