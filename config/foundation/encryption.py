@@ -35,3 +35,9 @@ def decrypt(token: bytes) -> bytes:
         return _fernet(tuple(settings.FIELD_ENCRYPTION_KEYS)).decrypt(token)
     except InvalidToken as error:
         raise CannotDecrypt("no configured key decrypts this value") from error
+
+
+@lru_cache(maxsize=4096)
+def decrypted_text(token: bytes) -> str:
+    """A secret that many calls need, such as a provider's key: decrypting it takes as long as the rest of a call."""
+    return decrypt(token).decode()

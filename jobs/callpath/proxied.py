@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import replace
-from functools import lru_cache
 from uuid import UUID
 
 from django.conf import settings
@@ -66,11 +65,5 @@ async def _made_meanwhile(call_id: UUID) -> ProxyRoute:
 
 
 def _route(secret: bytes | None, *, is_in_step: bool) -> ProxyRoute:
-    key = "" if secret is None else _decrypted(bytes(secret))
+    key = "" if secret is None else encryption.decrypted_text(bytes(secret))
     return ProxyRoute(url=settings.LITELLM_PROXY_URL, key=key, is_in_step=is_in_step)
-
-
-@lru_cache(maxsize=4096)
-def _decrypted(secret: bytes) -> str:
-    """Decrypting takes as long as the rest of a call's preparation."""
-    return encryption.decrypt(secret).decode()

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -242,17 +242,13 @@ def _direct_targets(rows: list[async_database.Row]) -> list[Target]:
             model_name=row["model_name"],
             priority=row["priority"],
             config=row["config"],
-            api_key=None if row["api_key_encrypted"] is None else _api_key(bytes(row["api_key_encrypted"])),
+            api_key=None
+            if row["api_key_encrypted"] is None
+            else encryption.decrypted_text(bytes(row["api_key_encrypted"])),
         )
         for row in rows
         if row["model_name"] is not None
     ]
-
-
-#: The same few keys for every call.
-@lru_cache(maxsize=1024)
-def _api_key(encrypted: bytes) -> str:
-    return encryption.decrypt(encrypted).decode()
 
 
 async def _with_request(message: CallMessage) -> CallMessage:
