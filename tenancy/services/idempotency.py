@@ -1,6 +1,8 @@
 """Remembering what was answered under an Idempotency-Key (contract, "Jobs and credits")."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from typing import TypeVar
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
@@ -9,6 +11,8 @@ from django.utils import timezone
 from config.foundation import encryption
 from tenancy.errors import IdempotencyKeyInFlight, IdempotencyKeyReused
 from tenancy.models import IdempotencyRecord
+
+Result = TypeVar("Result")
 
 
 def begin(*, scope: str, key: str, request_hash: bytes) -> bytes | None:
@@ -40,6 +44,20 @@ def begin(*, scope: str, key: str, request_hash: bytes) -> bytes | None:
 def finish(*, scope: str, key: str, reply: bytes) -> None:
     """Store the answer, in the transaction that did the work."""
     IdempotencyRecord.objects.filter(scope=scope, key=key).update(reply=encryption.encrypt(reply))
+
+
+@transaction.atomic
+def once(*, scope: str, key: str, request_hash: bytes, act: Callable[[], Result]) -> Result | None:
+    """Do it, in one transaction with the note that it was done; None where it was done under this key before.
+
+    For callers to whom the first answer need not be given again. Raises as `begin` does, and what `act` raises: then
+    nothing was done, and the key is free.
+    """
+    if begin(scope=scope, key=key, request_hash=request_hash) is not None:
+        return None
+    result = act()
+    finish(scope=scope, key=key, reply=b"done")
+    return result
 
 
 def purge_expired() -> int:
