@@ -47,6 +47,8 @@ STATUS = {
     "call_in_progress": 409,
     "not_retryable": 409,
     "model_group_in_use": 409,
+    "credential_exists": 409,
+    "credential_in_use": 409,
     "key_already_revoked": 409,
     "credit_limit_exceeded": 409,
     "refills_refused": 409,

@@ -48,3 +48,29 @@ class ModelPriceUnknown(DomainError):
             f"Model '{model_name}' has no known price: give input_cost_per_token and output_cost_per_token "
             "in its config (0 marks it free)"
         )
+
+
+class CredentialNotFound(NotFound):
+    """No credential has this id."""
+
+    def __init__(self) -> None:
+        super().__init__("Credential not found")
+
+
+class CredentialExists(DomainError):
+    """The name is taken, in this organization or globally."""
+
+    code = "credential_exists"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Credential '{name}' already exists there; replace its secret instead")
+
+
+class CredentialInUse(DomainError):
+    """Models name it, and no other would take its place."""
+
+    code = "credential_in_use"
+
+    def __init__(self, name: str, group_names: list[str]) -> None:
+        named = ", ".join(group_names[:10]) + (", …" if len(group_names) > 10 else "")
+        super().__init__(f"Credential '{name}' is used by models of {named}; give them another one first")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from django.db.models import QuerySet
 
 from modelgroups.errors import ModelGroupNotFound
-from modelgroups.models import GroupAssignment, GroupModel, ModelGroup
+from modelgroups.models import GroupAssignment, GroupModel, ModelGroup, ProviderCredential
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,24 @@ def group_names_by_team(team_pks: list[int]) -> dict[int, list[str]]:
 def allowed_models(team_pk: int) -> list[str]:
     """The model names that a team's groups hold, each once, in order of group, priority and position."""
     rows = (
-        GroupModel.objects.filter(group__assignments__team_id=team_pk, group__status=ModelGroup.Status.ACTIVE)
+        GroupModel.objects.filter(
+            is_enabled=True, group__assignments__team_id=team_pk, group__status=ModelGroup.Status.ACTIVE
+        )
         .order_by("group__assignments__position", "group__assignments__id", "priority", "position")
         .values_list("model_name", flat=True)
     )
     return list(dict.fromkeys(rows))
+
+
+def groups_that_name(credential: str) -> list[str]:
+    """The names of the groups with a model that names this credential."""
+    models = GroupModel.objects.filter(config__credential=credential).order_by("group__group_name")
+    return list(models.values_list("group__group_name", flat=True).distinct())
+
+
+def credential_names() -> list[str]:
+    """Each once, whosever they are."""
+    return list(ProviderCredential.objects.order_by("name").values_list("name", flat=True).distinct())
 
 
 def resolve(*, group_name: str, team_pk: int) -> Resolution:
@@ -69,7 +82,8 @@ def resolve(*, group_name: str, team_pk: int) -> Resolution:
         group.status == ModelGroup.Status.ACTIVE
         and GroupAssignment.objects.filter(team_id=team_pk, group=group).exists()
     )
-    names = list(dict.fromkeys(model.model_name for model in group.models.all())) if has_access else []
+    enabled = [model.model_name for model in group.models.all() if model.is_enabled]
+    names = list(dict.fromkeys(enabled)) if has_access else []
     return Resolution(
         group_name=group.group_name,
         primary_model=names[0] if names else None,

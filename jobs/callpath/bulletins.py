@@ -15,6 +15,8 @@ logger = logging.getLogger(__name__)
 CANCELLED = "calls:cancelled"
 #: Models that rest (jobs.callpath.cooldown).
 COOLING = "models:cooling"
+#: A hash of what was said last of each model that rests, for who did not listen (jobs.callpath.resting).
+RESTING = "models:resting"
 RECONNECT_PAUSE_S = 0.2
 
 
@@ -33,6 +35,12 @@ class Bulletins:
         self._saying.add(task)
         task.add_done_callback(self._saying.discard)
 
+    def keep(self, name: str, field: str, value: str, *, ttl_s: float) -> None:
+        """Put it down where it can be read, in a while; all of `name` is forgotten when nothing is kept any more."""
+        task = asyncio.create_task(self._keep(name, field, value, ttl_s))
+        self._saying.add(task)
+        task.add_done_callback(self._saying.discard)
+
     async def close(self) -> None:
         """Hear and say no more."""
         await background.stop(self._listening, *self._saying)
@@ -43,6 +51,15 @@ class Bulletins:
             await self._redis.publish(channel, text)
         except RedisError as error:
             logger.warning("the other workers miss news of %s: %s", channel, error)
+
+    async def _keep(self, name: str, field: str, value: str, ttl_s: float) -> None:
+        try:
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.hset(name, field, value)
+                pipeline.pexpire(name, round(ttl_s * 1000))
+                await pipeline.execute()
+        except RedisError as error:
+            logger.warning("nobody will read of %s: %s", name, error)
 
     async def _listen(self) -> None:
         while True:

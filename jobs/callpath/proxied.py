@@ -13,8 +13,8 @@ from modelgroups.gateway.errors import AttemptFailed, Cause
 from modelgroups.gateway.proxy_calls import IN_STEP_AFTER_S, not_in_step
 from modelgroups.gateway.types import ChatAnswer, ProxyRoute, Target
 
-#: A model that says itself where it is, or what it answers, is none of the proxy's.
-ASKED_DIRECTLY = frozenset({"api_base", "mock_response"})
+#: A model that says itself where it is, whose key it is asked with, or what it answers, is none of the proxy's.
+ASKED_DIRECTLY = frozenset({"api_base", "credential", "mock_response"})
 
 
 def route_of(row: async_database.Row) -> ProxyRoute | None:

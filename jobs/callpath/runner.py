@@ -21,7 +21,7 @@ from config.foundation.batching import Batcher
 from config.foundation.errors import DependencyUnavailable, DomainError
 from config.foundation.failpoints import failpoint
 from jobs.callpath import content
-from jobs.callpath.bulletins import CANCELLED, COOLING, Bulletins
+from jobs.callpath.bulletins import CANCELLED, COOLING, RESTING, Bulletins
 from jobs.callpath.cooldown import CoolDowns
 from jobs.callpath.delivery import Delivery
 from jobs.callpath.fallback import Fallback, Outcome, Send, milliseconds_since
@@ -32,6 +32,7 @@ from jobs.callpath.presence import Presence
 from jobs.callpath.proxied import is_asked_there, route_of, through_proxy
 from jobs.callpath.replies import ReplySender
 from jobs.callpath.statements import CLAIM_CALLS, RECORD_OUTCOMES, STORED_REQUEST, record_one_outcome
+from jobs.callpath.targets import target_of
 from jobs.errors import Failure, failure_text
 from jobs.services.jobs import end_with_call
 from modelgroups.gateway import chat
@@ -55,7 +56,7 @@ class Runner:
         #: The calls that run here, and of them the streams.
         self._running: set[UUID] = set()
         self._streams: dict[UUID, Delivery] = {}
-        self._cool_downs = CoolDowns(lambda text: self._bulletins.say(COOLING, text))
+        self._cool_downs = CoolDowns(self._tell_of_rest)
         self._bulletins = Bulletins({CANCELLED: self._abandon, COOLING: self._cool_downs.hear})
         self._claim = Batcher(self._claim_all, one_by_one=async_database.RowsLocked)
 
@@ -129,6 +130,12 @@ class Runner:
             claimed.setdefault(row["call_id"], []).append(row)
         # A message that came twice at once is one call: the first of the two has it.
         return [claimed.pop(call_id, []) for call_id in call_ids]
+
+    def _tell_of_rest(self, text: str) -> None:
+        """The other workers at once, and who looks at the console."""
+        self._bulletins.say(COOLING, text)
+        said = json.loads(text)
+        self._bulletins.keep(RESTING, said["model"], str(said["until"]), ttl_s=settings.MAX_COOL_DOWN_S)
 
     def _abandon(self, call_id: bytes) -> None:
         """The client of a stream has gone; most often it is another worker's."""
@@ -232,22 +239,7 @@ def targets(rows: list[async_database.Row]) -> list[Target]:
     route = route_of(rows[0])
     return [
         target if route is None or not is_asked_there(target) else replace(target, proxy=route, api_key=None)
-        for target in _direct_targets(rows)
-    ]
-
-
-def _direct_targets(rows: list[async_database.Row]) -> list[Target]:
-    return [
-        Target(
-            model_name=row["model_name"],
-            priority=row["priority"],
-            config=row["config"],
-            api_key=None
-            if row["api_key_encrypted"] is None
-            else encryption.decrypted_text(bytes(row["api_key_encrypted"])),
-        )
-        for row in rows
-        if row["model_name"] is not None
+        for target in (target_of(row) for row in rows if row["model_name"] is not None)
     ]
 
 

@@ -4,6 +4,8 @@ They are SQL and not ORM for two reasons: an asyncio worker with a thousand call
 Django connection, and each of them would be three to five ORM statements.
 """
 
+from jobs.callpath.targets import NAMED_CREDENTIAL, TARGET_COLUMNS
+
 #: Check job, access and retry, and insert the call, moving its job to in_progress. The job's row is locked
 #: first: a job that is being ended at the same moment is seen either open (then its end sees this call) or ended.
 #: Always returns one row; `call_id` is null where the call was refused, and the other columns say why.
@@ -99,7 +101,7 @@ WITHDRAW_CALL = """
 #: Take queued calls, and read their groups' models with them. No row: somebody else has the call (a message delivered
 #: twice), or it was withdrawn or swept. A group without models gives one row with nulls. A process that did not hear
 #: whether it has got a call, because the database went away just then, may ask again.
-CLAIM_CALLS = """
+CLAIM_CALLS = f"""
     WITH claimed AS (
         UPDATE jobs_call SET state = 'running', process_id = %(process_id)s, started_at = clock_timestamp()
         WHERE id = ANY(%(call_ids)s) AND deadline_at > clock_timestamp()
@@ -107,14 +109,15 @@ CLAIM_CALLS = """
         RETURNING id, group_id, team_id, EXTRACT(EPOCH FROM deadline_at - clock_timestamp())::float8 AS remaining_s
     )
     SELECT claimed.id AS call_id, claimed.remaining_s, t.keep_content_s,
-           m.model_name, m.priority, m.config, m.api_key_encrypted,
+           {TARGET_COLUMNS},
            p.platform_key_encrypted, p.wanted_version = p.synced_version AS is_in_step
     FROM claimed
     JOIN tenancy_team t ON t.id = claimed.team_id
     LEFT JOIN billing_proxyteam p ON p.team_id = claimed.team_id
-    LEFT JOIN modelgroups_groupmodel m ON m.group_id = claimed.group_id
+    LEFT JOIN modelgroups_groupmodel m ON m.group_id = claimed.group_id AND m.is_enabled
+    {NAMED_CREDENTIAL}
     ORDER BY claimed.id, m.priority, m.position
-"""
+"""  # noqa: S608 (parts of our own)
 
 #: LiteLLM Proxy did not know the key or the model of the call's team: have it compared, and read the key again.
 SUSPECT_PROXY_TEAM = """

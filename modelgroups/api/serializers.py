@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from config.foundation.api.fields import ClientIdField, MetadataField, TextField, WholeNumberField
+from config.foundation.api.fields import ClientIdField, MetadataField, TextField, TrueOrFalseField, WholeNumberField
 from modelgroups.models import GroupModel
 from modelgroups.services.groups import ModelSpec
 
@@ -17,11 +17,12 @@ class GroupModelIn(serializers.Serializer):
     model_name = TextField(max_length=255)
     priority = WholeNumberField(min_value=0, max_value=1_000_000, required=False, default=0)
     config = MetadataField()
+    enabled = TrueOrFalseField(required=False, default=True)
 
 
 def model_specs(items: list[dict[str, Any]]) -> list[ModelSpec]:
     """Validated input as the services want it."""
-    return [ModelSpec(**item) for item in items]
+    return [ModelSpec(item["model_name"], item["priority"], item["config"], item["enabled"]) for item in items]
 
 
 class ModelGroupIn(serializers.Serializer):
@@ -46,6 +47,7 @@ class GroupModelOut(serializers.Serializer):
     model_name = serializers.CharField()
     priority = serializers.IntegerField()
     config = serializers.SerializerMethodField()
+    enabled = serializers.BooleanField(source="is_enabled")
 
     def get_config(self, row: GroupModel) -> dict[str, Any]:
         """The config as it was given, but for the key."""

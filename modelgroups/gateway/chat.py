@@ -7,6 +7,7 @@ from types import ModuleType
 
 from modelgroups.gateway import estimates, openai_http, sdk
 from modelgroups.gateway.errors import AttemptFailed, Cause
+from modelgroups.gateway.parameters import CREDENTIAL
 from modelgroups.gateway.streams import ChatStream
 from modelgroups.gateway.types import ChatAnswer, ChatRequest, Target, Usage
 
@@ -87,6 +88,9 @@ def _reported(target: Target, answer: ChatStream) -> Usage:
 
 
 def _way(target: Target) -> ModuleType:
+    """Raises AttemptFailed for a model whose credential is not there: the environment's key is not meant for it."""
+    if CREDENTIAL in target.config and target.api_key is None:
+        raise AttemptFailed(Cause.AUTHENTICATION, error_class="CredentialMissing")
     return openai_http if openai_http.is_plain_openai(target) else sdk
 
 

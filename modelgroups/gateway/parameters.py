@@ -1,5 +1,6 @@
 """A model's `config`: LiteLLM's own parameter names, from an allow-list (contract, "A model's config")."""
 
+import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -11,6 +12,9 @@ from config.foundation.addresses import is_listed, leads_inside
 from config.foundation.errors import InvalidInput
 
 MAX_TEXT = 16_384
+#: Names a ProviderCredential, whose key and place are the model's then.
+CREDENTIAL = "credential"
+CREDENTIAL_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
 def _text(value: Any) -> str | None:
@@ -22,6 +26,12 @@ def _secret(value: Any) -> str | None:
     if _text(value) is not None:
         return "must be a non-empty text"
     return None if value.isascii() and value.isprintable() and " " not in value else "must be printable, without spaces"
+
+
+def _name(value: Any) -> str | None:
+    """A ProviderCredential's."""
+    is_name = isinstance(value, str) and CREDENTIAL_NAME.fullmatch(value) is not None
+    return None if is_name else "must be the name of a credential"
 
 
 def _number(least: float, most: float) -> Callable[[Any], str | None]:
@@ -75,6 +85,7 @@ ALLOWED: Mapping[str, Callable[[Any], str | None]] = {
     "model": _text,
     "api_base": _api_base,
     "api_key": _secret,
+    CREDENTIAL: _name,
     "api_version": _text,
     "mock_response": _text,
     "timeout": _number(0.1, 600),
@@ -105,6 +116,14 @@ def check_config(config: Mapping[str, Any], *, field: str) -> None:
             raise InvalidInput(problem, field=f"{field}.{name}")
     if ("input_cost_per_token" in config) != ("output_cost_per_token" in config):
         raise InvalidInput("input_cost_per_token and output_cost_per_token go together", field=field)
+    for name in ("api_key", "api_base"):
+        if CREDENTIAL in config and name in config:
+            raise InvalidInput(f"a model with a credential has no {name} of its own", field=f"{field}.{name}")
+
+
+def problem_with(name: str, value: Any) -> str | None:
+    """What is wrong with the value of one parameter, None where nothing is."""
+    return ALLOWED[name](value)
 
 
 def litellm_name(model_name: str, config: Mapping[str, Any]) -> str:

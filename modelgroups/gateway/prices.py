@@ -36,6 +36,27 @@ def _entry(litellm_model: str) -> Mapping[str, Any] | None:
     return _price_map().get(litellm_model, fallback)
 
 
+def provider_of(model_name: str, config: Mapping[str, Any]) -> str | None:
+    """LiteLLM's name of the provider that a model is asked at; None where only LiteLLM itself would know."""
+    name = litellm_name(model_name, config)
+    provider, slash, _ = name.partition("/")
+    if slash:
+        return provider
+    entry = _price_map().get(name)
+    return None if entry is None else entry.get("litellm_provider")
+
+
+def usd_per_million(model_name: str, config: Mapping[str, Any]) -> tuple[Decimal, Decimal] | None:
+    """The price of a million input and output tokens in USD; None where nobody knows it."""
+    price = own_price(config)
+    if price is None:
+        entry = _entry(litellm_name(model_name, config))
+        if entry is None:
+            return None
+        price = Decimal(entry["input_cost_per_token"]), Decimal(entry.get("output_cost_per_token", 0))
+    return price[0] * 1_000_000, price[1] * 1_000_000
+
+
 def has_known_price(model_name: str, config: Mapping[str, Any]) -> bool:
     """Whether a call of this model can be costed: by the operator's price, or by LiteLLM's map."""
     return own_price(config) is not None or _entry(litellm_name(model_name, config)) is not None

@@ -9,13 +9,15 @@ class GroupModel(models.Model):
     """Tried by `priority` (0 first), ties by `position`, the place in the list as it was given.
 
     `config` holds LiteLLM parameters out of the allow-list in `modelgroups.gateway.parameters`; the provider's
-    key is never in it but in `api_key_encrypted`.
+    key is never in it but in `api_key_encrypted`, or in the ProviderCredential that its `credential` names.
     """
 
     group = models.ForeignKey(ModelGroup, on_delete=models.CASCADE, related_name="models")
     model_name = models.CharField(max_length=255)
     priority = models.PositiveIntegerField(default=0)
     position = models.PositiveIntegerField(default=0)
+    #: One that is not is kept for later: no call tries it.
+    is_enabled = models.BooleanField(default=True, db_default=True)
     config = models.JSONField(default=dict, blank=True)
     api_key_encrypted = models.BinaryField(null=True, blank=True)
     api_key_last_four = models.CharField(max_length=4, blank=True)

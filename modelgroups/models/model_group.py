@@ -25,6 +25,7 @@ class ModelGroup(models.Model):
 
     class Meta:
         ordering = ["-created_at", "-id"]
+        permissions = [("test_modelgroup", "Can send a test call to a model")]
         constraints = [
             models.UniqueConstraint(fields=["group_name"], name="group_name_is_unique"),
             models.CheckConstraint(

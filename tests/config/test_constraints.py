@@ -59,6 +59,14 @@ SPEND = """
     SELECT '2026-01-01', 'k', true, 0, 0, 0, now(), spent.* FROM
 """
 UUID = "gen_random_uuid()"
+CREDENTIAL = """
+    INSERT INTO modelgroups_providercredential
+        (id, name, provider, api_base, secret_encrypted, last_four, created_at, replaced_at)
+"""
+CHECK = """
+    INSERT INTO jobs_modelcheck
+        (id, group_name, model_name, actor, state, cause, error_class, prompt_tokens, completion_tokens, created_at)
+"""
 EVENT = "INSERT INTO tenancy_webhookevent (event_id, team_id, type, data, created_at, is_dispatched)"
 ALERT = "INSERT INTO tenancy_alert (id, rule, subject, threshold, data, state, opened_at)"
 MAIL = "INSERT INTO tenancy_alertmail (id, alert_id, recipient, state, attempts, next_try_at)"
@@ -97,6 +105,8 @@ BREAKS = {
     "one_model_per_position": "UPDATE modelgroups_groupmodel SET position = 0",
     "api_key_is_not_in_config": """UPDATE modelgroups_groupmodel SET config = '{"api_key": "sk-plain"}'""",
     "group_is_assigned_once": "INSERT INTO modelgroups_groupassignment (team_id, group_id, position) SELECT team_id, group_id, 7 FROM modelgroups_groupassignment",
+    "credential_name_is_unique": f"{CREDENTIAL} SELECT {UUID}, 'main', 'openai', '', '', '', now(), now() FROM generate_series(1, 2)",
+    "credential_is_well_formed": f"{CREDENTIAL} VALUES ({UUID}, 'main', 'OpenAI', '', '', '', now(), now())",
     # billing
     "account_counts_are_not_negative": "UPDATE billing_creditaccount SET allocated = -1, used = -1",
     "account_held_is_not_negative": "UPDATE billing_creditaccount SET held = -1",
@@ -145,6 +155,8 @@ BREAKS = {
     "attempt_sequence_is_unique": f"{ATTEMPT} SELECT id, 1, 'm', 'succeeded', '', '', 1, 0, 0, 0, false, now() FROM jobs_call, generate_series(1, 2)",
     "attempt_outcome_is_known": f"{ATTEMPT} SELECT id, 1, 'm', 'gone', '', '', 1, 0, 0, 0, false, now() FROM jobs_call",
     "failed_attempt_has_a_cause": f"{ATTEMPT} SELECT id, 1, 'm', 'failed', '', '', 1, 0, 0, 0, false, now() FROM jobs_call",
+    "model_check_has_ended_or_is_open": f"{CHECK} VALUES ({UUID}, 'G', 'm', 'a', 'succeeded', '', '', 0, 0, now())",
+    "failed_model_check_has_a_cause": f"{CHECK} VALUES ({UUID}, 'G', 'm', 'a', 'failed', '', '', 0, 0, now())",
     "attempt_cost_is_not_negative": f"{ATTEMPT} SELECT id, 1, 'm', 'succeeded', '', '', 1, 0, 0, -1, false, now() FROM jobs_call",
 }  # fmt: skip
 

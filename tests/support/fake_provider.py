@@ -13,6 +13,7 @@ How it behaves is the first segment of the path before `/v1`; further segments o
     /recovers-2/some-test/v1            500 twice, then answers
     /content-policy/v1  /context-window/v1   the 400s that LiteLLM has classes for
     /echo/v1                            answers with the request's body, as JSON
+    /only-sk-1234/v1                    answers who has this key, 401 to others
     /tool-call/v1                       answers by calling the first tool of the request
     /garbage/v1                         200 and a page of HTML
     /empty/v1                           200 without a choice, but with usage
@@ -94,6 +95,7 @@ class Request:
     method: str
     path: str
     body: Any
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,8 @@ class Provider:
             return completion(model, content=json.dumps(request.body))
         if name.startswith("tool-call"):
             return completion(model, content=None, tool=str(request.body["tools"][0]["function"]["name"]))
+        if name.startswith("only-") and request.key != name.partition("/")[0].removeprefix("only-"):
+            return error(401, model)
         return await self.behave(name, model)
 
     def streamed(self, name: str, body: dict[str, Any]) -> Streamed | None:
@@ -299,13 +303,15 @@ async def read_request(reader: asyncio.StreamReader) -> Request | None:
         return None
     first, *headers = head.split("\r\n")
     method, path, _ = first.split(" ")
-    length = 0
+    length, key = 0, ""
     for header in headers:
         name, _, value = header.partition(":")
         if name.lower() == "content-length":
             length = int(value)
+        if name.lower() == "authorization":
+            key = value.strip().removeprefix("Bearer ")
     raw = await reader.readexactly(length) if length else b""
-    return Request(method, path, json.loads(raw) if raw else None)
+    return Request(method, path, json.loads(raw) if raw else None, key)
 
 
 async def run(port: int) -> None:
