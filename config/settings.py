@@ -146,6 +146,7 @@ CELERY_TASK_QUEUES = [
 ]
 CELERY_TASK_ROUTES = {
     "jobs.run_call": {"queue": "calls"},
+    "jobs.check_model": {"queue": "calls"},
     # Dispatched where they are delivered: while nobody delivers, nothing but the beat's own messages piles up.
     "tenancy.dispatch_webhooks": {"queue": "webhooks"},
     "tenancy.deliver_webhooks": {"queue": "webhooks"},

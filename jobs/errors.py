@@ -21,6 +21,13 @@ class CallNotFound(NotFound):
         super().__init__(f"Call '{call_id}' not found in this job")
 
 
+class ModelGone(NotFound):
+    """Its group has other models by now."""
+
+    def __init__(self) -> None:
+        super().__init__("This model is no longer in its group; open the group again")
+
+
 class JobAlreadyEnded(DomainError):
     """The job's state is final and contradicts what was asked."""
 
@@ -70,6 +77,11 @@ _FAILURE_TEXTS = {
 
 #: Both kinds of cause, by name.
 _TEXTS = {str(cause): text for cause, text in (*TEXTS.items(), *_FAILURE_TEXTS.items())}
+
+
+def cause_text(cause: str) -> str:
+    """What a cause says in our own words, for operators; its name where it is none of ours."""
+    return _TEXTS.get(cause, cause)
 
 
 def failure_text(cause: str) -> str:

@@ -1,6 +1,7 @@
 """Celery tasks of the app; each is one call to a service."""
 
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from celery import shared_task
 
@@ -16,6 +17,15 @@ if TYPE_CHECKING:
 async def run_call(runner: "Runner", **call: Any) -> None:
     """Run one LLM call. The queue `calls` is for workers with `jobs.callpath.pool`, which hands the runner in."""
     await runner.run(**call)
+
+
+@shared_task(name="jobs.check_model")
+async def check_model(runner: "Runner", *, check_id: str) -> None:
+    """Send a test call to a model; on the queue `calls`, whose workers can ask models."""
+    # Here, not above: it imports litellm, which takes seconds.
+    from jobs.callpath.checks import run_check
+
+    await run_check(UUID(check_id))
 
 
 @shared_task(name="jobs.sweep_calls")

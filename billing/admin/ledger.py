@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.utils.safestring import SafeString
 
 from billing.models import CreditGrant, CreditHold, GrantDraw, LedgerEntry
-from tenancy.admin import ReadOnlyAdmin, link
+from tenancy.admin import ReadOnlyAdmin, in_a_row, link
 
 
 class OfAnAccount(ReadOnlyAdmin):
@@ -21,8 +21,11 @@ class OfAnAccount(ReadOnlyAdmin):
 
     @admin.display(description="Job", ordering="job_id")
     def job(self, row: Any) -> SafeString | str:
-        """A link, where there is one."""
-        return link("jobs_job_change", row.job_id, pk=row.job_id) if row.job_id else "-"
+        """To it and to its receipt, where there is one."""
+        if not row.job_id:
+            return "-"
+        receipt = link("jobs_job_receipt", "receipt", pk=row.job_id)
+        return in_a_row(link("jobs_job_change", row.job_id, pk=row.job_id), receipt)
 
 
 @admin.register(LedgerEntry)

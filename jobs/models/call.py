@@ -83,6 +83,9 @@ class Call(models.Model):
             # Few rows at any time: it counts a team's calls in flight, and the sweeper reads all of it. Its condition
             # does not name the state, so that claiming a call touches no index (migration 0004).
             models.Index(fields=["team"], condition=Q(ended_at=None), name="open_calls"),
+            # For the console's lists: as for jobs; and no row for a call that succeeds.
+            models.Index(fields=["-created_at", "-id"], name="calls_by_age"),
+            models.Index(fields=["cause", "-created_at"], condition=~Q(cause=""), name="calls_by_cause"),
         ]
 
     def __str__(self) -> str:

@@ -65,6 +65,8 @@ class Job(models.Model):
             ),
             # For alerts, which look at the last minutes. Next to nothing at an insert.
             BrinIndex(fields=["created_at"], name="jobs_by_creation", pages_per_range=32, autosummarize=True),
+            # For the console's list. It only grows at its end, and nothing that changes later is in it.
+            models.Index(fields=["-created_at", "-id"], name="jobs_by_age"),
         ]
 
     def __str__(self) -> str:

@@ -1,8 +1,9 @@
 """Calls by id and by job."""
 
+from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Count, OuterRef, QuerySet, Subquery
 
 from jobs.errors import CallNotFound
 from jobs.models import Attempt, Call
@@ -24,3 +25,20 @@ def calls_of_job(job_id: UUID) -> QuerySet[Call]:
 def attempts_of(call_id: UUID) -> list[Attempt]:
     """What was tried for a call, in order. For operators only: it names the models."""
     return list(Attempt.objects.filter(call_id=call_id).order_by("sequence"))
+
+
+def with_position(attempts: QuerySet[Attempt]) -> QuerySet[Any]:
+    """Attempts with `position`: 1 for the model that was asked first, 2 for the first fallback, and so on.
+
+    A model that is asked once more has the position that it had before.
+    """
+    same_call = Attempt.objects.filter(call_id=OuterRef("call_id"))
+    first_try = same_call.filter(model_name=OuterRef("model_name")).order_by("sequence").values("sequence")[:1]
+    until_then = same_call.filter(sequence__lte=OuterRef("first_try")).order_by().values("call_id")
+    position = until_then.annotate(models=Count("model_name", distinct=True)).values("models")
+    return attempts.annotate(first_try=Subquery(first_try)).annotate(position=Subquery(position))
+
+
+def position_text(position: int) -> str:
+    """As people call it."""
+    return "first choice" if position == 1 else f"fallback {position - 1}"

@@ -76,6 +76,7 @@ def test_money_turns_into_a_float_in_one_place_only() -> None:
         "config/settings.py",
         "jobs/callpath/cooldown.py",
         "jobs/callpath/fallback.py",
+        "jobs/callpath/resting.py",
         "modelgroups/gateway/retry_after.py",
     }
 

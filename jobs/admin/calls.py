@@ -1,45 +1,23 @@
-"""The admin of jobs, calls and attempts: for reading, because the API and the workers alone write them."""
+"""The admin of calls and attempts: for reading, because the API and the workers alone write them."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.conf import settings
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 
-from jobs.errors import Failure
-from jobs.models import Attempt, Call, CallContent, CallProcess, Job
-from jobs.queries.jobs import with_cost, with_hold
-from modelgroups.gateway.errors import Cause
-from tenancy.admin import ReadOnlyAdmin, ReadOnlyInline, in_a_row, link
-
-
-class CauseFilter(admin.SimpleListFilter):
-    """Why it failed. The names are known, so no scan of the table has to find them."""
-
-    title = "cause"
-    parameter_name = "cause"
-
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
-        """Both kinds of cause."""
-        names = sorted([*(str(cause) for cause in Cause), *(str(failure) for failure in Failure)])
-        return [(name, name.replace("_", " ")) for name in names]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Those that failed for the chosen cause."""
-        return queryset.filter(cause=self.value()) if self.value() else queryset
-
-
-class CallInline(ReadOnlyInline):
-    """A job's calls."""
-
-    model = Call
-    fields = ("purpose", "model_group", "state", "cause", "is_late", "tokens", "cost_usd", "latency_ms", "created_at")
-    readonly_fields = fields
-    ordering = ("created_at", "id")
+from jobs.admin.health import health_view
+from jobs.admin.lists import CauseFilter, DateFilter, LongList
+from jobs.models import Attempt, Call, CallContent, CallProcess
+from jobs.queries.calls import position_text, with_position
+from tenancy.admin import ReadOnlyAdmin, ReadOnlyInline, link
 
 
 class AttemptInline(ReadOnlyInline):
@@ -48,6 +26,7 @@ class AttemptInline(ReadOnlyInline):
     model = Attempt
     fields = (
         "sequence",
+        "place",
         "model_name",
         "outcome",
         "cause",
@@ -63,62 +42,18 @@ class AttemptInline(ReadOnlyInline):
     readonly_fields = fields
     ordering = ("sequence",)
 
-
-@admin.register(Job)
-class JobAdmin(ReadOnlyAdmin):
-    """Jobs with their credit and cost."""
-
-    list_display = ("id", "team", "user_id", "job_type", "status", "credit", "cost_usd", "created_at", "ended_at")
-    list_filter = ("status", "created_at")
-    list_select_related = ("team",)
-    search_fields = ("team__team_id__exact", "user_id__exact", "job_type")
-    uuid_fields = ("id",)
-    date_hierarchy = "created_at"
-    fields = (
-        "id",
-        "team",
-        "virtual_key",
-        "user_id",
-        "job_type",
-        "status",
-        "credit",
-        "cost_usd",
-        "metadata",
-        "error_message",
-        "see_also",
-        "created_at",
-        "started_at",
-        "ended_at",
-        "expires_at",
-    )
-    readonly_fields = fields
-    inlines = (CallInline,)
-
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """With what `credit` and `cost_usd` show."""
-        return with_cost(with_hold(super().get_queryset(request)))
+        """With what `place` shows."""
+        return with_position(super().get_queryset(request))
 
-    @admin.display(description="Credit")
-    def credit(self, job: Any) -> str:
-        """Its hold's state, which alone says whether it was charged."""
-        return job.hold_state or "-"
-
-    @admin.display(description="Cost (USD)")
-    def cost_usd(self, job: Any) -> str:
-        """Of all its calls."""
-        return f"{job.total_cost_usd:f}"
-
-    @admin.display(description="See also")
-    def see_also(self, job: Any) -> SafeString:
-        """All calls, where they are more than the list below holds; and what the ledger has."""
-        return in_a_row(
-            link("jobs_call_changelist", "All calls", job__id__exact=job.pk),
-            link("billing_ledgerentry_changelist", "Ledger", job_id__exact=job.pk),
-        )
+    @admin.display(description="Place")
+    def place(self, attempt: Any) -> str:
+        """How far the call had fallen back."""
+        return position_text(attempt.position)
 
 
 @admin.register(Call)
-class CallAdmin(ReadOnlyAdmin):
+class CallAdmin(LongList):
     """Calls; what was asked and answered is not in them."""
 
     list_display = (
@@ -134,11 +69,16 @@ class CallAdmin(ReadOnlyAdmin):
         "latency_ms",
         "created_at",
     )
-    list_filter = ("state", CauseFilter, "is_late", "created_at")
+    list_filter = (
+        ("state", ChoicesDropdownFilter),
+        ("team", AutocompleteSelectFilter),
+        CauseFilter,
+        "is_late",
+        ("created_at", DateFilter),
+    )
     list_select_related = ("team",)
     search_fields = ("team__team_id__exact", "model_group__exact", "purpose")
     uuid_fields = ("id", "job_id", "process_id")
-    date_hierarchy = "created_at"
     ordering = ("-created_at", "-id")
     fields = (
         "id",
@@ -215,7 +155,7 @@ class CallContentAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Attempt)
-class AttemptAdmin(ReadOnlyAdmin):
+class AttemptAdmin(LongList):
     """Attempts over all calls: how does this model do?"""
 
     list_display = (
@@ -229,13 +169,32 @@ class AttemptAdmin(ReadOnlyAdmin):
         "cost_usd",
         "its_call",
     )
-    list_filter = ("outcome", CauseFilter, "started_at")
+    list_filter = (
+        ("outcome", ChoicesDropdownFilter),
+        CauseFilter,
+        ("started_at", DateFilter),
+    )
     search_fields = ("model_name", "error_class__exact")
     uuid_fields = ("call_id",)
-    date_hierarchy = "started_at"
-    ordering = ("-started_at", "-id")
+    #: By what has an index: they are numbered as they end.
+    ordering = ("-id",)
     fields = ("its_call", *AttemptInline.fields)
     readonly_fields = fields
+
+    def get_urls(self) -> list[URLPattern]:
+        """And how the models do."""
+        view = self.admin_site.admin_view(partial(health_view, self))
+        return [path("health/", view, name="jobs_attempt_health"), *super().get_urls()]
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """With what `place` shows, which a list would have to find for every row."""
+        attempt = super().get_object(request, object_id, from_field)
+        return attempt and with_position(Attempt.objects.filter(pk=attempt.pk)).get()
+
+    @admin.display(description="Place")
+    def place(self, attempt: Any) -> str:
+        """How far its call had fallen back."""
+        return position_text(attempt.position)
 
     @admin.display(description="Call")
     def its_call(self, attempt: Attempt) -> SafeString:
