@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.console import LiveConsole
-from tests.support.fake_provider import ANSWER, COMPLETION_TOKENS, LEAKED_KEY, PROMPT_TOKENS
+from tests.support.fake_provider import ANSWER, COMPLETION_TOKENS, LEAKED_KEY, PROMPT_TOKENS, fingerprint
 from tests.support.live import ANSWER_COST_USD, LiveTeam, Tenants
 from tests.support.stack import FakeProvider, Stack, eventually
 
@@ -49,7 +49,7 @@ def test_a_credential_reaches_the_provider_and_an_organizations_own_wins(
     stack: Stack, tenants: Tenants, provider: FakeProvider, console: LiveConsole
 ) -> None:
     name, everybodys, own = (f"{kind}-{uuid.uuid4().hex[:8]}" for kind in ("main", "sk-everybody", "sk-own"))
-    places = {key: f"only-{key}/{uuid.uuid4().hex}" for key in (everybodys, own)}
+    places = {key: f"only-{fingerprint(key)}/{uuid.uuid4().hex}" for key in (everybodys, own)}
     add_credential(console, name, f"{provider.url}/{places[everybodys]}/v1", everybodys)
     group = named(tenants, name)
     some, other = tenants.team([group]), tenants.team([group])
@@ -84,7 +84,7 @@ def test_who_has_no_such_credential_is_not_served_with_another(
     assert provider.requests("ok") == asked
 
 
-def tested(console: LiveConsole, stack: Stack, model: int) -> tuple[str, dict[str, Any]]:
+def outcome_of(console: LiveConsole, stack: Stack, model: int) -> tuple[str, dict[str, Any]]:
     """The page of the outcome, which has waited for it, and the row."""
     page = console.post(f"/admin/jobs/modelcheck/new/{model}/")
     assert page.status_code == 200
@@ -99,7 +99,7 @@ def test_a_model_is_tested_by_a_worker_and_nobody_is_charged(
     group = tenants.group(place)
     jobs = stack.query("SELECT count(*) AS jobs FROM jobs_job")
 
-    text, row = tested(console, stack, model_of(stack, group))
+    text, row = outcome_of(console, stack, model_of(stack, group))
 
     assert (row["state"], row["cause"], row["cost_usd"]) == ("succeeded", "", ANSWER_COST_USD)
     assert (row["prompt_tokens"], row["completion_tokens"]) == (PROMPT_TOKENS, COMPLETION_TOKENS)
@@ -114,7 +114,7 @@ def test_a_model_is_tested_by_a_worker_and_nobody_is_charged(
 def test_a_test_that_fails_says_why_and_leaks_nothing(
     stack: Stack, tenants: Tenants, provider: FakeProvider, console: LiveConsole
 ) -> None:
-    text, row = tested(console, stack, model_of(stack, tenants.group("status-401")))
+    text, row = outcome_of(console, stack, model_of(stack, tenants.group("status-401")))
     assert (row["state"], row["cause"], row["http_status"]) == ("failed", "authentication", 401)
     assert "The provider refused our credentials" in text
     assert LEAKED_KEY not in text
@@ -124,7 +124,7 @@ def test_a_test_that_takes_long_is_looked_at_again(
     stack: Stack, tenants: Tenants, provider: FakeProvider, console: LiveConsole
 ) -> None:
     place = f"held/{uuid.uuid4().hex}"
-    text, row = tested(console, stack, model_of(stack, tenants.group(place)))
+    text, row = outcome_of(console, stack, model_of(stack, tenants.group(place)))
     assert "still running" in text
 
     provider.release(place)

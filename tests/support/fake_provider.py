@@ -13,7 +13,7 @@ How it behaves is the first segment of the path before `/v1`; further segments o
     /recovers-2/some-test/v1            500 twice, then answers
     /content-policy/v1  /context-window/v1   the 400s that LiteLLM has classes for
     /echo/v1                            answers with the request's body, as JSON
-    /only-sk-1234/v1                    answers who has this key, 401 to others
+    /only-0123456789abcdef/v1           answers who has the key of this fingerprint, 401 to others
     /tool-call/v1                       answers by calling the first tool of the request
     /garbage/v1                         200 and a page of HTML
     /empty/v1                           200 without a choice, but with usage
@@ -28,6 +28,7 @@ a URL, a key and the model's name, so that a test sees where they leak.
 
 import argparse
 import asyncio
+import hashlib
 import json
 import sys
 from collections import Counter
@@ -150,6 +151,11 @@ def error(status: int, model: str, code: str | None = None, text: str = "") -> A
     )
 
 
+def fingerprint(key: str) -> str:
+    """Of a key, for a path that must not hold the key itself."""
+    return hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
 @dataclass(frozen=True)
 class Streamed:
     """What goes out piece by piece."""
@@ -194,7 +200,7 @@ class Provider:
             return completion(model, content=json.dumps(request.body))
         if name.startswith("tool-call"):
             return completion(model, content=None, tool=str(request.body["tools"][0]["function"]["name"]))
-        if name.startswith("only-") and request.key != name.partition("/")[0].removeprefix("only-"):
+        if name.startswith("only-") and fingerprint(request.key) != name.partition("/")[0].removeprefix("only-"):
             return error(401, model)
         return await self.behave(name, model)
 
