@@ -177,10 +177,18 @@ def _shown(rows: Sequence[GroupModel]) -> list[dict[str, Any]]:
 
 
 def _whole(rows: Sequence[GroupModel]) -> list[tuple[Any, ...]]:
-    """To compare: what the audit log does not show is a change, too."""
-    return [
-        (row.model_name, row.priority, row.is_enabled, row.config, bytes(row.api_key_encrypted or b"")) for row in rows
-    ]
+    """To compare, in the order of trying: what the audit log does not show is a change, too."""
+    ordered = sorted(rows, key=lambda row: (row.priority, row.position))
+    return [(row.model_name, row.priority, row.is_enabled, row.config, _key_of(row)) for row in ordered]
+
+
+def _key_of(row: GroupModel) -> bytes | None:
+    if row.api_key_encrypted is None:
+        return None
+    try:
+        return encryption.decrypt(bytes(row.api_key_encrypted))
+    except encryption.CannotDecrypt:
+        return bytes(row.api_key_encrypted)
 
 
 def _place(row: GroupModel) -> tuple[str, Any, Any]:
