@@ -139,7 +139,8 @@ class ModelGroupAdmin(BrowseAdmin):
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         """Refuses a form whose models are no longer those that it was opened with, before Django stumbles over it."""
-        if request.method == "POST" and self._is_stale(request, object_id):
+        may = self.has_change_permission(request) if object_id else self.has_add_permission(request)
+        if request.method == "POST" and may and self._is_stale(request, object_id):
             messages.error(
                 request, "Nothing was saved: the models were changed meanwhile. Here they are as they are now."
             )
