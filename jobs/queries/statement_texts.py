@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 from django.template.loader import render_to_string
 
+from config.foundation.csv_cells import defused
 from jobs.queries.statements import Statement
 
 HEADER = ("team", "section", "day", "text", "count", "credits", "balance")
-#: A spreadsheet takes a text that begins so for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def as_csv(statement: Statement) -> str:
@@ -30,9 +29,9 @@ def as_html(statement: Statement) -> str:
 def _rows(statement: Statement) -> Iterator[tuple[object, ...]]:
     for team in statement.teams:
         balance = team.opening
-        yield (team.team_id, "opening", f"{statement.period.start:%Y-%m-%d}", "", "", "", balance)
+        yield (defused(team.team_id), "opening", f"{statement.period.start:%Y-%m-%d}", "", "", "", balance)
         for line in team.lines:
             balance += line.credits
-            text = f"'{line.text}" if line.text.startswith(_FORMULA) else line.text
-            yield (team.team_id, line.section, line.day or "", text, line.count, line.credits, balance)
-        yield (team.team_id, "closing", f"{statement.period.end:%Y-%m-%d}", "", "", "", balance)
+            text = defused(line.text)
+            yield (defused(team.team_id), line.section, line.day or "", text, line.count, line.credits, balance)
+        yield (defused(team.team_id), "closing", f"{statement.period.end:%Y-%m-%d}", "", "", "", balance)
