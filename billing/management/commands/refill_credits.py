@@ -13,9 +13,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
 
 from billing.errors import RefillsRefused
-from billing.management.refill_csv import read_csv
 from billing.models import CreditGrant
 from billing.queries.refills import teams_to_refill
+from billing.services.refill_csv import read_csv
 from billing.services.refills import RefillOrder, RefillResult, RefillRow, numbered, refill
 from config.foundation.limits import CLIENT_ID, CLIENT_ID_RULE, MAX_CREDITS
 
@@ -34,8 +34,8 @@ def number_of_credits(text: str) -> int:
 
 def batch_id(text: str) -> str:
     """Under the rules of the ids that clients choose."""
-    if not CLIENT_ID.fullmatch(text) or text.startswith(("policy:", "below:")):
-        raise ArgumentTypeError(f"{CLIENT_ID_RULE}, and not begin with policy: or below:")
+    if not CLIENT_ID.fullmatch(text) or text.startswith(("policy:", "below:", "upload:")):
+        raise ArgumentTypeError(f"{CLIENT_ID_RULE}, and not begin with policy:, below: or upload:")
     return text
 
 
