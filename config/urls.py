@@ -7,6 +7,7 @@ from django.urls import include, path, reverse
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+from config.console import tenants
 from config.health import health
 
 
@@ -29,6 +30,14 @@ urlpatterns = [
     path("api/", include("jobs.api.urls")),
     path("accounts/", include("config.console.urls")),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/teams/<int:pk>/usage/", tenants.usage_of_team, name="console_team_usage"),
+    path("admin/teams/<int:pk>/statement/", tenants.statement_of_team, name="console_team_statement"),
+    path("admin/organizations/<int:pk>/usage/", tenants.usage_of_organization, name="console_organization_usage"),
+    path(
+        "admin/organizations/<int:pk>/statement/",
+        tenants.statement_of_organization,
+        name="console_organization_statement",
+    ),
     path("admin/", admin.site.urls),
 ]
 

@@ -1,27 +1,22 @@
 """The admin of teams and their credits. Accounts are for reading: only triggers write them."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from django import forms
 from django.contrib import admin
 from django.db.models import F
+from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
+from billing.admin import panels
+from billing.admin.team_actions import CreditActions
 from billing.models import CreditAccount
-from modelgroups.admin import TeamGroupInline
-from tenancy.admin import AuditedAdmin, ReadOnlyAdmin, ReadOnlyInline, VirtualKeyInline, in_a_row, link
-from tenancy.models import Team
+from billing.queries.balances import budget_usd
+from tenancy.admin import AuditedAdmin, ReadOnlyAdmin, in_a_row, link
+from tenancy.models import AuditEntry, Team
 
 NUMBERS = ("allocated", "used", "remaining", "held", "available")
-
-
-class CreditAccountInline(ReadOnlyInline):
-    """A team's balance."""
-
-    model = CreditAccount
-    verbose_name_plural = "credits"
-    fields = (*NUMBERS, "credit_limit", "last_sequence")
-    readonly_fields = fields
 
 
 class TeamForm(forms.ModelForm):
@@ -53,7 +48,6 @@ class TeamForm(forms.ModelForm):
         model = Team
         fields = (
             "team_alias",
-            "status",
             "job_ttl_s",
             "max_calls_in_flight",
             "keep_content_s",
@@ -63,8 +57,11 @@ class TeamForm(forms.ModelForm):
 
 
 @admin.register(Team)
-class TeamAdmin(AuditedAdmin):
-    """Here and not in tenancy.admin for the reason that the API's view is: it shows credits and groups, too."""
+class TeamAdmin(CreditActions, AuditedAdmin):
+    """Here and not in tenancy.admin for the reason that the API's view is: it shows credits and groups, too.
+
+    Its status is no field of the form: suspending is an action, with a permission and an audit entry of its own.
+    """
 
     form = TeamForm
     list_display = ("team_id", "team_alias", "organization", "status", *NUMBERS, "created_at")
@@ -86,13 +83,33 @@ class TeamAdmin(AuditedAdmin):
         "created_at",
         "updated_at",
     )
-    readonly_fields = ("team_id", "organization", "see_also", "created_at", "updated_at")
-    inlines = (CreditAccountInline, VirtualKeyInline, TeamGroupInline)
+    readonly_fields = ("team_id", "organization", "status", "see_also", "created_at", "updated_at")
+    actions_list = ("create_team",)
+    actions_detail = (
+        "top_up",
+        "correct",
+        "create_key",
+        "assign_groups",
+        {"title": "More", "items": ["refill_policy", "change_status"]},
+    )
     audit_word = "team"
 
     def audit_owner(self, obj: Team) -> dict[str, Any]:
         """Itself, and its organization."""
         return {"organization_pk": obj.organization_id, "team_pk": obj.pk}
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], **options: Any) -> HttpResponse:
+        """With the tables above the form, of which the user sees what he may."""
+        team: Team = options["obj"]
+        account, may = team.credit_account, request.user.has_perm
+        shown = list(_panels(team, request))
+        jobs = [("jobs", "Jobs")] if may("jobs.view_job") else []
+        context |= {
+            "cards": panels.cards_of(account, budget_usd(account)) if may("billing.view_creditaccount") else [],
+            "panels": shown,
+            "tabs": panels.as_tabs(shown, *jobs),
+        }
+        return super().render_change_form(request, context, **options)
 
     @admin.display(description="See also")
     def see_also(self, team: Team) -> SafeString:
@@ -131,6 +148,26 @@ class TeamAdmin(AuditedAdmin):
     def available(self, team: Team) -> int:
         """Remaining minus held."""
         return team.credit_account.available
+
+
+def _panels(team: Team, request: HttpRequest) -> Iterator[panels.Panel]:
+    """What the user may see of the team's tables."""
+    may = request.user.has_perm
+    if may("tenancy.view_virtualkey"):
+        keys = panels.keys_of(team, may_change=may("tenancy.change_virtualkey"))
+        yield panels.Panel(
+            "keys", "Keys", keys, link("tenancy_virtualkey_changelist", "All keys", team__id__exact=team.pk)
+        )
+    if may("modelgroups.view_groupassignment"):
+        yield panels.Panel("groups", "Model groups", panels.groups_of(team))
+    if may("billing.view_ledgerentry"):
+        whole = link("billing_ledgerentry_changelist", "The whole ledger", team=team.team_id)
+        yield panels.Panel("ledger", "Ledger", panels.ledger_of(team), whole)
+        yield panels.Panel("statements", "Statements", panels.statements_of("console_team_statement", team.pk))
+    if may("tenancy.view_auditentry"):
+        entries = AuditEntry.objects.filter(team=team)
+        whole = link("tenancy_auditentry_changelist", "The whole history", team__id__exact=team.pk)
+        yield panels.Panel("history", "History", panels.history_of(entries), whole)
 
 
 @admin.register(CreditAccount)

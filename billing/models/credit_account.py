@@ -24,6 +24,7 @@ class CreditAccount(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
+        permissions = [("top_up_creditaccount", "Can top up and correct credits")]
         constraints = [
             models.CheckConstraint(name="account_counts_are_not_negative", condition=Q(allocated__gte=0, used__gte=0)),
             models.CheckConstraint(name="account_held_is_not_negative", condition=Q(held__gte=0)),

@@ -33,7 +33,9 @@ def add_credits(
     terms: ledger.GrantTerms = ledger.GrantTerms(),  # noqa: B008 (immutable)
 ) -> CreditChange:
     """Allocate `amount` > 0 credits. Raises CreditLimitExceeded, InvalidInput (see ledger.allocate)."""
-    entry = ledger.allocate(team_pk=team_pk, amount=amount, reason=reason, metadata=metadata, actor=actor, terms=terms)
+    entry = ledger.allocate(
+        team_pk=team_pk, amount=amount, reason=reason, metadata=metadata, actor=actor[:64], terms=terms
+    )
     account = balances.account_of(team_pk)
     _note(account, entry, "credits.added", actor)
     return CreditChange(entry, account)
@@ -47,10 +49,11 @@ def adjust_credits(*, team_id: str, amount: int, reason: str, key: str, actor: s
     """
     team = get_team(team_id)
     request_hash = hashlib.sha256(json.dumps([team_id, amount, reason]).encode()).digest()
-    if idempotency.begin(scope=f"command:{actor}", key=key, request_hash=request_hash) is not None:
+    scope = f"command:{actor}"[:64]
+    if idempotency.begin(scope=scope, key=key, request_hash=request_hash) is not None:
         return None
-    entry = ledger.adjust(team_pk=team.pk, amount=amount, reason=reason, metadata={"key": key}, actor=actor)
-    idempotency.finish(scope=f"command:{actor}", key=key, reply=str(entry.id).encode())
+    entry = ledger.adjust(team_pk=team.pk, amount=amount, reason=reason, metadata={"key": key}, actor=actor[:64])
+    idempotency.finish(scope=scope, key=key, reply=str(entry.id).encode())
     _note(balances.account_of(team.pk), entry, "credits.adjusted", actor)
     return entry
 

@@ -25,7 +25,10 @@ class ModelGroup(models.Model):
 
     class Meta:
         ordering = ["-created_at", "-id"]
-        permissions = [("test_modelgroup", "Can send a test call to a model")]
+        permissions = [
+            ("test_modelgroup", "Can send a test call to a model"),
+            ("assign_modelgroup", "Can assign model groups to teams"),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["group_name"], name="group_name_is_unique"),
             models.CheckConstraint(

@@ -1,7 +1,7 @@
 """The admin of the app, and what the admins of the apps above share.
 
-It is for browsing. It saves a few plain fields of organizations, teams and groups, revokes keys and replays webhooks by
-their services; everything else changes through the API, where the rules are.
+It is for browsing, and for acting by the services that the API calls, too: each action is a form that is sent
+(`tenancy.admin.forms`). A few plain fields of organizations, teams and groups can be edited.
 """
 
 from django.contrib import admin
@@ -18,7 +18,7 @@ from tenancy.admin.browsing import (
     in_a_row,
     link,
 )
-from tenancy.admin.tenants import VirtualKeyInline
+from tenancy.admin.tenants import VirtualKeyAdmin
 from tenancy.admin.webhooks import WebhookEndpointAdmin
 
 admin.site.site_title = admin.site.site_header = "Job credits"
@@ -32,7 +32,7 @@ __all__ = [
     "MetadataField",
     "ReadOnlyAdmin",
     "ReadOnlyInline",
-    "VirtualKeyInline",
+    "VirtualKeyAdmin",
     "WebhookEndpointAdmin",
     "actor_of",
     "in_a_row",

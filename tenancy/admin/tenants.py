@@ -1,61 +1,21 @@
-"""The admin of organizations and keys. A team's page is in billing.admin, with its account."""
+"""The admin of keys. Organizations and teams are in billing.admin, with their credits."""
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from django.utils import timezone
-from django.utils.safestring import SafeString
+from unfold.decorators import action
+from unfold.widgets import UnfoldAdminSelectWidget
 
-from tenancy.admin.browsing import AuditedAdmin, ReadOnlyAdmin, ReadOnlyInline, actor_of, link
-from tenancy.models import IdempotencyRecord, OperatorKey, Organization, Team, VirtualKey
+from tenancy.admin.browsing import ReadOnlyAdmin, actor_of
+from tenancy.admin.forms import ConfirmForm, done, form_page, key_page
+from tenancy.models import IdempotencyRecord, OperatorKey, VirtualKey
 from tenancy.services import keys
-
-
-class TeamInline(ReadOnlyInline):
-    """An organization's teams."""
-
-    model = Team
-    fields = ("team_id", "team_alias", "status", "created_at")
-    readonly_fields = fields
-    ordering = ("-created_at",)
-
-
-@admin.register(Organization)
-class OrganizationAdmin(AuditedAdmin):
-    """Name, status and metadata can be changed; suspending stops all keys of all its teams."""
-
-    list_display = ("organization_id", "name", "status", "created_at")
-    list_filter = ("status",)
-    search_fields = ("organization_id", "name")
-    date_hierarchy = "created_at"
-    fields = ("organization_id", "name", "status", "alert_emails", "metadata", "all_teams", "created_at", "updated_at")
-    readonly_fields = ("organization_id", "all_teams", "created_at", "updated_at")
-    inlines = (TeamInline,)
-    audit_word = "organization"
-
-    def audit_owner(self, obj: Organization) -> dict[str, Any]:
-        """Itself."""
-        return {"organization_pk": obj.pk}
-
-    @admin.display(description="Teams")
-    def all_teams(self, organization: Organization) -> SafeString:
-        """A link to their list."""
-        return link("tenancy_team_changelist", "All teams", organization__id__exact=organization.pk)
-
-
-class VirtualKeyInline(ReadOnlyInline):
-    """A team's keys."""
-
-    model = VirtualKey
-    fields = ("name", "last_four", "created_at", "expires_at", "revoked_at")
-    readonly_fields = fields
-    ordering = ("-created_at",)
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Without the hash and the key."""
-        return super().get_queryset(request).defer("key_hash", "secret_encrypted")
 
 
 class RevocableAdmin(ReadOnlyAdmin):
@@ -63,7 +23,7 @@ class RevocableAdmin(ReadOnlyAdmin):
 
     actions = ("revoke",)
 
-    def has_revoke_permission(self, request: HttpRequest) -> bool:
+    def has_revoke_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Django's "change" permission, which is of no other use on keys."""
         return self.may_change(request)
 
@@ -104,9 +64,27 @@ class KeyStateFilter(admin.SimpleListFilter):
         return queryset
 
 
+class RotateForm(ConfirmForm):
+    """How long the old key goes on working."""
+
+    grace_s = forms.TypedChoiceField(
+        label="The old key works",
+        coerce=int,
+        choices=[
+            (0, "no more"),
+            (3600, "for an hour"),
+            (24 * 3600, "for a day"),
+            (7 * 24 * 3600, "for a week"),
+            (30 * 24 * 3600, "for 30 days"),
+        ],
+        initial=24 * 3600,
+        widget=UnfoldAdminSelectWidget,
+    )
+
+
 @admin.register(VirtualKey)
 class VirtualKeyAdmin(RevocableAdmin):
-    """Keys are made and rotated through the API, which shows them once."""
+    """Keys are made on their team's page, and shown once."""
 
     list_display = ("__str__", "name", "team", "works", "created_at", "expires_at", "revoked_at")
     list_filter = (KeyStateFilter,)
@@ -116,6 +94,7 @@ class VirtualKeyAdmin(RevocableAdmin):
     secret_fields = ("key_hash", "secret_encrypted")
     date_hierarchy = "created_at"
     fields = ("id", "team", "name", "last_four", "created_at", "expires_at", "revoked_at", "replaces")
+    actions_detail = ("rotate", "revoke_one")
 
     @admin.display(boolean=True)
     def works(self, key: VirtualKey) -> bool:
@@ -125,6 +104,60 @@ class VirtualKeyAdmin(RevocableAdmin):
     def stop(self, key: VirtualKey, actor: str) -> None:
         """By the service that the API calls, too."""
         keys.revoke_virtual_key(team_id=key.team.team_id, key_id=key.id, actor=actor)
+
+    def found(self, request: HttpRequest, object_id: str) -> VirtualKey:
+        """The key of a page. Raises Http404."""
+        key = self.get_object(request, unquote(object_id))
+        if key is None:
+            raise Http404
+        return key
+
+    @action(description="Rotate", url_path="rotate", permissions=["revoke"], icon="sync")
+    def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Replace it by a new one, which is shown once."""
+        key = self.found(request, object_id)
+
+        def act(form: RotateForm) -> HttpResponse:
+            fields = form.cleaned_data
+            new = form.once(
+                request,
+                lambda: keys.rotate_virtual_key(
+                    team_id=key.team.team_id,
+                    key_id=key.id,
+                    grace_s=fields["grace_s"],
+                    actor=actor_of(request),
+                    reason=fields["reason"],
+                ),
+            )
+            if new is None:
+                return HttpResponseRedirect(reverse("admin:tenancy_team_change", args=[key.team_id]))
+            return key_page(self, request, key=new.plaintext, title="The key is replaced", team=key.team)
+
+        title = f"Rotate the key {key} of team {key.team.team_id}"
+        return form_page(self, request, RotateForm, act, title=title, submit="Rotate", original=key)
+
+    @action(description="Revoke", url_path="revoke", permissions=["revoke"], icon="block")
+    def revoke_one(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Stop it."""
+        key = self.found(request, object_id)
+
+        def act(form: ConfirmForm) -> HttpResponse:
+            reason = form.cleaned_data["reason"]
+            keys.revoke_virtual_key(team_id=key.team.team_id, key_id=key.id, actor=actor_of(request), reason=reason)
+            url = reverse("admin:tenancy_team_change", args=[key.team_id])
+            return done(request, f"The key {key} of team {key.team.team_id} is revoked.", url)
+
+        return form_page(
+            self,
+            request,
+            ConfirmForm,
+            act,
+            title=f"Revoke the key {key} of team {key.team.team_id}",
+            text="It stops at once and for good. Requests with it are answered with 401.",
+            submit="Revoke",
+            is_danger=True,
+            original=key,
+        )
 
 
 @admin.register(OperatorKey)

@@ -30,10 +30,10 @@ def test_a_teams_page_has_keys_credits_groups_and_links(tenant: Tenant, superuse
     assert tenant.group_name in html
     account = CreditAccount.objects.get()
     assert (account.remaining, account.held, account.available) == (10, 1, 9)
-    assert '<td class="field-available"' in html
     for url in (
         f"/admin/jobs/job/?team__id__exact={tenant.team_pk}",
         f"/admin/billing/ledgerentry/?account__exact={tenant.team_pk}",
+        f"/admin/billing/ledgerentry/?team={tenant.team_id}",
         f"/admin/billing/credithold/?account__exact={tenant.team_pk}",
         f"/admin/tenancy/virtualkey/?team__id__exact={tenant.team_pk}",
     ):
@@ -49,14 +49,14 @@ def test_teams_can_be_sorted_by_any_column(tenant: Tenant, superuser: AdminClien
 
 
 def test_what_can_be_changed_of_a_team(tenant: Tenant, superuser: AdminClient) -> None:
-    changes = {"team_alias": "New", "status": "suspended", "job_ttl_s": "60", "metadata": '{"a": 1}'}
-    forged = {"team_id": "other", "organization": "999", "credit_account-0-allocated": "999"}
+    changes = {"team_alias": "New", "job_ttl_s": "60", "metadata": '{"a": 1}'}
+    forged = {"team_id": "other", "organization": "999", "status": "suspended", "credit_account-0-allocated": "999"}
     data = form_of(superuser, PAGE, tenant.team_pk)
 
     assert superuser.post(PAGE, tenant.team_pk, **{**data, **changes, **forged}).status_code == 302
 
     team = Team.objects.select_related("organization").get()
-    assert (team.team_alias, team.status, team.job_ttl_s, team.metadata) == ("New", "suspended", 60, {"a": 1})
+    assert (team.team_alias, team.status, team.job_ttl_s, team.metadata) == ("New", "active", 60, {"a": 1})
     assert (team.team_id, team.organization.organization_id) == (tenant.team_id, tenant.organization_id)
     assert CreditAccount.objects.get().allocated == 10
 
@@ -74,7 +74,6 @@ def test_a_team_with_very_many_keys_can_be_saved(tenant: Tenant, superuser: Admi
     for _ in range(105):
         create_virtual_key(team=team)
     data = form_of(superuser, PAGE, team.pk)
-    assert data["virtual_keys-TOTAL_FORMS"] == 100
     assert superuser.post(PAGE, team.pk, **{**data, "team_alias": "New"}).status_code == 302
     assert Team.objects.get().team_alias == "New"
 

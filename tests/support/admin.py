@@ -21,10 +21,10 @@ class AdminClient:
         self._client.force_login(user)
 
     def get(self, page: str, *arguments: object, **query: Any) -> Any:
-        return self._client.get(reverse(f"admin:{page}", args=arguments), query or None)
+        return self._client.get(_url(page, arguments), query or None)
 
     def post(self, page: str, *arguments: object, **data: Any) -> Any:
-        return self._client.post(reverse(f"admin:{page}", args=arguments), data)
+        return self._client.post(_url(page, arguments), data)
 
     def html(self, page: str, *arguments: object, **query: Any) -> str:
         response = self.get(page, *arguments, **query)
@@ -43,6 +43,11 @@ class AdminClient:
     def action(self, page: str, name: str, *pks: object) -> Any:
         """Run an action of a list on these rows."""
         return self.post(page, action=name, _selected_action=[str(pk) for pk in pks])
+
+
+def _url(page: str, arguments: tuple[object, ...]) -> str:
+    """Of a page of the admin by its name there, or of one beside it, whose name begins with "console_"."""
+    return reverse(page if page.startswith("console_") else f"admin:{page}", args=arguments)
 
 
 def page_of(model: type[models.Model], page: str) -> str:
@@ -67,3 +72,19 @@ def form_of(client: AdminClient, page: str, pk: object) -> dict[str, Any]:
             value = field.value()
             data[field.html_name] = "" if value is None else value
     return data
+
+
+def sent(client: AdminClient, page: str, *arguments: object, **data: Any) -> Any:
+    """What is answered to a form of the console, filled in like this; its token and initial values are sent along."""
+    form = client.get(page, *arguments).context["form"]
+    filled = {name: form[name].value() for name in form.fields}
+    filled |= data
+    return client.post(
+        page, *arguments, **{name: value for name, value in filled.items() if value not in (None, False)}
+    )
+
+
+def problems(response: Any) -> str:
+    """What a form of the console complains of."""
+    assert response.status_code == 200
+    return str(response.context["form"].errors)

@@ -137,19 +137,10 @@ def test_a_stored_reply_is_not_shown(superuser: AdminClient) -> None:
     assert superuser.get(page, answered="no").context["cl"].result_count == 0
 
 
-def test_suspending_an_organization_stops_its_keys(tenant: Tenant, superuser: AdminClient) -> None:
-    organization = Organization.objects.get()
-    data = form_of(superuser, "tenancy_organization_change", organization.pk)
-
-    superuser.post("tenancy_organization_change", organization.pk, **{**data, "status": "suspended"})
-
-    assert tenant.api.get(f"/api/teams/{tenant.team_id}").status_code == 403
-
-
 def test_the_id_of_an_organization_stays(tenant: Tenant, superuser: AdminClient) -> None:
     organization = Organization.objects.get()
     data = form_of(superuser, "tenancy_organization_change", organization.pk)
-    assert set(data) >= {"name", "status", "metadata"}
+    assert set(data) >= {"name", "metadata"}
     superuser.post("tenancy_organization_change", organization.pk, **{**data, "organization_id": "x", "name": "New"})
     organization.refresh_from_db()
     assert (organization.organization_id, organization.name) == (tenant.organization_id, "New")

@@ -1,0 +1,14 @@
+"""The permission to top up and correct credits."""
+
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    dependencies = [("billing", "0011_proxy_marks")]
+
+    operations = [
+        migrations.AlterModelOptions(
+            name="creditaccount",
+            options={"permissions": [("top_up_creditaccount", "Can top up and correct credits")]},
+        ),
+    ]
