@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from billing.services import expiry, proxy_reconcile, proxy_spend, proxy_sync, refill_policies
+from billing.services import expiry, proxy_reconcile, proxy_spend, proxy_sync, refill_policies, refill_uploads
 
 
 @shared_task(name="billing.expire_credits")
@@ -15,6 +15,12 @@ def expire_credits() -> None:
 def run_refill_policies() -> None:
     """Carry out the refills that are due."""
     refill_policies.run_refill_policies()
+
+
+@shared_task(name="billing.run_refill_uploads")
+def run_refill_uploads() -> None:
+    """Carry out confirmed uploads, and those that a worker left unfinished."""
+    refill_uploads.run_uploads()
 
 
 @shared_task(name="billing.sync_proxy")

@@ -177,6 +177,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": REFILL_INTERVAL_S,
         "options": {"expires": REFILL_INTERVAL_S},
     },
+    "run refill uploads": {"task": "billing.run_refill_uploads", "schedule": 10.0, "options": {"expires": 10}},
     "verify the ledger": {"task": "jobs.verify_ledger", "schedule": crontab(hour="3", minute="41")},
     "purge idempotency records": {
         "task": "tenancy.purge_idempotency_records",
@@ -274,6 +275,10 @@ try:
     CREDIT_PRICE_USD = Decimal(env.str("CREDIT_PRICE_USD", default="0.10"))
 except ArithmeticError:
     raise ImproperlyConfigured("CREDIT_PRICE_USD must be a number, such as 0.10") from None
+#: An uploaded file of refills that adds more credits than this in all needs the approval of a second person.
+REFILL_APPROVAL_ABOVE_CREDITS = env.int("REFILL_APPROVAL_ABOVE_CREDITS", default=100_000)
+if REFILL_APPROVAL_ABOVE_CREDITS < 0:
+    raise ImproperlyConfigured("REFILL_APPROVAL_ABOVE_CREDITS must not be negative; 0: every upload needs approval")
 #: 402 by the contract; 500 where integrated apps run the guide's sample handler literally.
 INSUFFICIENT_CREDITS_STATUS = env.int("INSUFFICIENT_CREDITS_STATUS", default=402)
 #: How long a job may stay open before the sweeper fails it and releases its hold.

@@ -1,5 +1,5 @@
-"""The admin of organizations, teams, the ledger, its checks, refills, and LiteLLM Proxy."""
+"""The admin of organizations, teams, the ledger, its checks, refills, their uploads, and LiteLLM Proxy."""
 
-from billing.admin import checks, ledger, organizations, proxy, refills, teams
+from billing.admin import checks, ledger, organizations, proxy, refills, teams, uploads
 
-__all__ = ["checks", "ledger", "organizations", "proxy", "refills", "teams"]
+__all__ = ["checks", "ledger", "organizations", "proxy", "refills", "teams", "uploads"]

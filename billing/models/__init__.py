@@ -11,6 +11,8 @@ from billing.models.proxy_spend import ProxySpend
 from billing.models.proxy_team import ProxyTeam
 from billing.models.refill import Refill
 from billing.models.refill_policy import RefillPolicy
+from billing.models.refill_upload import RefillUpload
+from billing.models.refill_upload_row import RefillUploadRow
 
 __all__ = [
     "CreditAccount",
@@ -25,4 +27,6 @@ __all__ = [
     "ProxyTeam",
     "Refill",
     "RefillPolicy",
+    "RefillUpload",
+    "RefillUploadRow",
 ]

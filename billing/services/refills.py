@@ -65,7 +65,7 @@ def refill(
     refused; filling up stops at the limit. Raises RefillsRefused, and changes nothing, if `all_or_nothing` and a row
     is refused.
     """
-    accounts = _locked_accounts(rows)
+    accounts = _accounts(rows, lock=True)
     done = _done_before(order.batch, [account.pk for account in accounts.values()])
     planned = [_plan(row, accounts.get(row.team_id), done, order) for row in rows]
     if all_or_nothing and (refused := [result for result in planned if result.outcome == "refused"]):
@@ -80,6 +80,13 @@ def refill(
     return planned
 
 
+def plan_refill(*, rows: Sequence[RefillRow], order: RefillOrder) -> list[RefillResult]:
+    """What `refill` would do with the rows just now, without locking or changing anything: for a preview."""
+    accounts = _accounts(rows, lock=False)
+    done = _done_before(order.batch, [account.pk for account in accounts.values()])
+    return [_plan(row, accounts.get(row.team_id), done, order) for row in rows]
+
+
 def numbered(rows: Sequence[RefillRow]) -> list[RefillRow]:
     """The rows with `number` set."""
     seen: Counter[str] = Counter()
@@ -90,12 +97,13 @@ def numbered(rows: Sequence[RefillRow]) -> list[RefillRow]:
     return result
 
 
-def _locked_accounts(rows: Sequence[RefillRow]) -> dict[str, CreditAccount]:
-    """The accounts by team id, locked in the order of their keys, so that two runs cannot lock each other out."""
+def _accounts(rows: Sequence[RefillRow], *, lock: bool) -> dict[str, CreditAccount]:
+    """The accounts by team id; if locked, in the order of their keys, so that two runs cannot lock each other out."""
     wanted = {row.team_id for row in rows if not row.error}
     pks = dict(Team.objects.filter(team_id__in=wanted).values_list("team_id", "pk"))
-    locked = CreditAccount.objects.select_for_update(no_key=True).order_by("pk").in_bulk(list(pks.values()))
-    return {team_id: locked[pk] for team_id, pk in pks.items()}
+    accounts = CreditAccount.objects.order_by("pk")
+    found = (accounts.select_for_update(no_key=True) if lock else accounts).in_bulk(list(pks.values()))
+    return {team_id: found[pk] for team_id, pk in pks.items()}
 
 
 def _done_before(batch: str, accounts: Sequence[int]) -> dict[tuple[int, int], int]:

@@ -8,11 +8,13 @@ from decimal import Decimal
 import pytest
 from django.apps import apps
 from django.contrib import admin
+from django.contrib.auth.models import User
 from django.db import models
 from django.utils import timezone
 
-from billing.models import CreditAccount, CreditHold, LedgerCheck, LedgerEntry, ProxyDrift, ProxySpend
+from billing.models import CreditAccount, CreditHold, LedgerCheck, LedgerEntry, ProxyDrift, ProxySpend, RefillUpload
 from billing.services.refill_policies import PolicyTerms, run_refill_policies, set_refill_policy
+from billing.services.refill_uploads import create_upload
 from jobs.models import Attempt, Call, CallContent, CallProcess, Job, ModelCheck
 from jobs.services.jobs import end_job, open_job
 from modelgroups.models import GroupAssignment, GroupModel, ModelGroup, ProviderCredential
@@ -49,6 +51,8 @@ READ_ONLY = [model for model in MODELS if model not in EDITABLE]
 
 #: Of one page, whatever it holds: session, user, counts, dates and the rows.
 MOST_QUERIES = 12
+#: Pages with tables of several kinds.
+MOST_QUERIES_OF = {Team: 15, Organization: 15, RefillUpload: 15}
 
 
 def make_call(job: Job, *, attempts: int = 2) -> Call:
@@ -117,6 +121,9 @@ def make_world(name: str) -> None:
             ended_at=timezone.now(),
         )
     now = timezone.now()
+    uploader, _ = User.objects.get_or_create(username="uploader")
+    content = b"team,amount\n" + b"".join(f"{team},1\nnobody {name},1\n".encode() for team in Team.objects.all())
+    create_upload(upload_id=uuid.uuid4(), file_name=name, content=content, kind="refill", user=uploader, actor=name)
     for account in CreditAccount.objects.filter(refill_policy=None):
         set_refill_policy(team_pk=account.pk, terms=PolicyTerms(every="day", amount=1))
     run_refill_policies()
@@ -184,7 +191,7 @@ def test_a_page_takes_the_same_few_queries_whatever_hangs_on_it(
     world("b")
     for job in Job.objects.all():
         make_call(job)
-    assert superuser.queries(page, instance.pk) == before <= MOST_QUERIES
+    assert superuser.queries(page, instance.pk) == before <= MOST_QUERIES_OF.get(model, MOST_QUERIES)
 
 
 def test_every_list_can_be_searched_for_anything(world: object, superuser: AdminClient) -> None:
@@ -239,8 +246,8 @@ def test_who_may_only_view_gets_no_form(world: object, model: type[models.Model]
     before = row(instance)
     html = viewer.html(page_of(model, "change"), instance.pk)
     assert 'name="_save"' not in html
-    assert 'name="status"' not in html
-    assert viewer.post(page_of(model, "change"), instance.pk, status="suspended").status_code == 403
+    assert 'name="metadata"' not in html
+    assert viewer.post(page_of(model, "change"), instance.pk, metadata='{"a": 1}').status_code == 403
     assert row(instance) == before
 
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 from django.apps import apps
+from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, models, transaction
 
+from billing.services.refill_uploads import create_upload
 from config.foundation.constraints import violated
 from tenancy.models import Alert, Team
 from tenancy.services import audit
@@ -39,6 +41,9 @@ GRANT = """
 """
 HOLD = "INSERT INTO billing_credithold (id, account_id, job_id, amount, state, created_at, ended_at, balance_after)"
 REFILL = "INSERT INTO billing_refill (account_id, batch, row, amount, entry_id, period_start, created_at, is_automatic)"
+UPLOAD_ROW = (
+    "INSERT INTO billing_refilluploadrow (upload_id, position, line, team_id, number, amount, reason, outcome, detail)"
+)
 POLICY = """
     INSERT INTO billing_refillpolicy
         (account_id, is_enabled, every, below, amount, fill_to, max_per_month, active_from, updated_at)
@@ -139,6 +144,12 @@ BREAKS = {
     "refill_policy_adds_or_fills_up": f"{POLICY} SELECT team_id, true, 'day', NULL, 1, 1, NULL, now(), now() FROM billing_creditaccount",
     "refill_policy_fills_beyond_its_threshold": f"{POLICY} SELECT team_id, true, 'below', 5, NULL, 4, NULL, now(), now() FROM billing_creditaccount",
     "refill_policy_cap_is_positive": f"{POLICY} SELECT team_id, true, 'day', NULL, 1, NULL, 0, now(), now() FROM billing_creditaccount",
+    "refill_upload_state_is_known": "UPDATE billing_refillupload SET state = 'gone'",
+    "refill_upload_is_approved_by_another": "UPDATE billing_refillupload SET approved_by_id = uploaded_by_id",
+    "refill_upload_runs_only_with_its_approval": "UPDATE billing_refillupload SET needs_approval = true, state = 'running'",
+    "refill_upload_counts_make_sense": "UPDATE billing_refillupload SET rows_valid = rows_total + 1",
+    "one_upload_row_per_position": f"{UPLOAD_ROW} SELECT id, 1, 2, 't', 1, 1, '', 'pending', '' FROM billing_refillupload",
+    "refill_upload_row_is_valid_or_says_why_not": f"{UPLOAD_ROW} SELECT id, 2, 2, 't', 1, NULL, '', 'refused', '' FROM billing_refillupload",
     "proxy_team_is_not_ahead": "UPDATE billing_proxyteam SET synced_version = wanted_version + 1",
     "proxy_team_lease_has_an_end": f"UPDATE billing_proxyteam SET lease = {UUID}",
     "drift_is_open_once": "INSERT INTO billing_proxydrift (proxy_team_id, kind, subject, was, wanted, found_at, last_seen_at) SELECT 't', 'team_budget', '', '', '', now(), now() FROM generate_series(1, 2)",
@@ -188,6 +199,9 @@ def world(tenant: Tenant, settings: Any) -> Tenant:
     )
     send_test(endpoint_id=endpoint.row.id, team_pk=tenant.team_pk)
     audit.record(actor="test", action="team.changed", subject=tenant.team_id, team_pk=tenant.team_pk)
+    uploader = User.objects.create_user("uploader")
+    content = f"team,amount\n{tenant.team_id},1\n".encode()
+    create_upload(upload_id=uuid.uuid4(), file_name="f", content=content, kind="refill", user=uploader, actor="test")
     settings.ALERT_EMAILS = ["operator@example.com"]
     open_alert(rule=Alert.Rule.CREDITS_LOW, finding=Finding(tenant.team_id, "10", team_pk=tenant.team_pk))
     job = tenant.api.post("/api/jobs/create", {"team_id": tenant.team_id, "job_type": "x"}).json()["job_id"]
