@@ -24,6 +24,7 @@ from kombu.exceptions import OperationalError
 from billing.models import RefillUpload, RefillUploadRow
 from billing.services.refill_csv import read_rows
 from billing.services.refills import RefillOrder, RefillResult, RefillRow, numbered, plan_refill, refill
+from config.foundation.constraints import violated
 from config.foundation.errors import InvalidInput
 from tenancy.services.audit import record
 
@@ -39,35 +40,37 @@ TASK = "billing.run_refill_uploads"
 State, Outcome = RefillUpload.State, RefillUploadRow.Outcome
 
 
-@transaction.atomic
 def create_upload(
     *, upload_id: UUID, file_name: str, content: bytes, kind: str, user: User, actor: str
 ) -> RefillUpload:
     """Read the file and keep it for a preview; nobody gets credits yet. Sent again, it is the same upload.
 
-    Raises InvalidInput for a file that cannot be read, is too large, or differs from what came under this id before.
+    The transaction begins when the file is read and its rows are planned. Raises InvalidInput for a file that cannot
+    be read, is too large, or differs from what came under this id before.
     """
     digest = hashlib.sha256(content).hexdigest()
     upload = RefillUpload(id=upload_id, file_name=_storable(file_name, 255), digest=digest, kind=kind, uploaded_by=user)
-    rows = _read(content)
-    order = RefillOrder(upload.batch, actor, kind)
-    results = plan_refill(rows=rows, order=order)
+    results = plan_refill(rows=_read(content), order=RefillOrder(upload.batch, actor, kind))
     valid = [result for result in results if result.outcome == "applied"]
     upload.rows_total, upload.rows_valid = len(results), len(valid)
     upload.credits_total = sum(result.amount for result in valid)
     try:
-        with transaction.atomic():
-            upload.save(force_insert=True)
-    except IntegrityError:
+        _keep(upload, [_row(upload, position, result) for position, result in enumerate(results, start=1)], actor)
+    except IntegrityError as error:
+        if violated(error) != "billing_refillupload_pkey":
+            raise
         earlier = RefillUpload.objects.filter(pk=upload_id, uploaded_by=user, digest=digest).first()
         if earlier is None:
             raise InvalidInput("This form was sent before with another file. Open it again.") from None
         return earlier
-    RefillUploadRow.objects.bulk_create(
-        (_row(upload, position, result) for position, result in enumerate(results, start=1)), batch_size=1000
-    )
-    _record(upload, "uploaded", actor)
     return upload
+
+
+@transaction.atomic
+def _keep(upload: RefillUpload, rows: Sequence[RefillUploadRow], actor: str) -> None:
+    upload.save(force_insert=True)
+    RefillUploadRow.objects.bulk_create(rows, batch_size=1000)
+    _record(upload, "uploaded", actor)
 
 
 @transaction.atomic
