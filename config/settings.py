@@ -219,6 +219,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {},
+    "PREPROCESSING_HOOKS": ["config.openapi.each_path_once"],
 }
 
 STATIC_URL = "/static/"
@@ -279,6 +280,8 @@ except ArithmeticError:
 REFILL_APPROVAL_ABOVE_CREDITS = env.int("REFILL_APPROVAL_ABOVE_CREDITS", default=100_000)
 if REFILL_APPROVAL_ABOVE_CREDITS < 0:
     raise ImproperlyConfigured("REFILL_APPROVAL_ABOVE_CREDITS must not be negative; 0: every upload needs approval")
+#: What is reserved of a budget for the answer of a call that sets no limit to it (docs/adr/0061).
+BUDGET_OUTPUT_TOKENS = env.int("BUDGET_OUTPUT_TOKENS", default=1000)
 #: 402 by the contract; 500 where integrated apps run the guide's sample handler literally.
 INSUFFICIENT_CREDITS_STATUS = env.int("INSUFFICIENT_CREDITS_STATUS", default=402)
 #: How long a job may stay open before the sweeper fails it and releases its hold.

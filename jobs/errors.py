@@ -1,5 +1,6 @@
 """Refusals and failures of jobs and calls. The texts are the guide's where it prints one."""
 
+from decimal import Decimal
 from enum import StrEnum
 
 from config.foundation.errors import DomainError
@@ -109,6 +110,43 @@ class BudgetExhausted(LLMCallFailed):
     """LiteLLM Proxy has seen the team's budget spent. The call is on record as failed; credits raise the budget."""
 
     code = "budget_exhausted"
+
+
+class BudgetTooSmall(DomainError):
+    """What is left of the team's budget does not cover what the call may cost. Nothing was dispatched."""
+
+    code = "budget_exhausted"
+
+    def __init__(self, *, limit_usd: Decimal, spent_usd: Decimal, reserved_usd: Decimal, estimate_usd: Decimal) -> None:
+        super().__init__(
+            f"The team's budget is exhausted: of ${limit_usd:.2f}, ${spent_usd:.6f} is spent and ${reserved_usd:.6f} "
+            f"reserved for calls that run, and this call may cost ${estimate_usd:.6f}. Credits raise the budget"
+        )
+
+
+class ModelAccessDenied(DomainError):
+    """No active group of the team has or is a model of this name: one answer for all that do not exist, too."""
+
+    code = "model_access_denied"
+
+    def __init__(self, team_id: str, model: str) -> None:
+        super().__init__(f"Team '{team_id}' does not have access to model '{model}'")
+
+
+class UnknownModel(NotFound):
+    """The team has no such model to look at."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"The model '{model}' does not exist, or your team does not have access to it")
+
+
+class TeamKeyRequired(DomainError):
+    """An OpenAI-compatible call is always a team's, so an operator's key makes none."""
+
+    code = "team_key_required"
+
+    def __init__(self) -> None:
+        super().__init__("This endpoint needs a team's key")
 
 
 def call_failed(cause: str) -> LLMCallFailed:

@@ -1,5 +1,5 @@
-"""The admin of organizations, teams, the ledger, its checks, refills, their uploads, and LiteLLM Proxy."""
+"""The admin of organizations, teams, budgets, the ledger, its checks, refills, their uploads, and LiteLLM Proxy."""
 
-from billing.admin import checks, ledger, organizations, proxy, refills, teams, uploads
+from billing.admin import budgets, checks, ledger, organizations, proxy, refills, teams, uploads
 
-__all__ = ["checks", "ledger", "organizations", "proxy", "refills", "teams", "uploads"]
+__all__ = ["budgets", "checks", "ledger", "organizations", "proxy", "refills", "teams", "uploads"]

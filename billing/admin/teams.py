@@ -51,6 +51,7 @@ class TeamForm(forms.ModelForm):
             "job_ttl_s",
             "max_calls_in_flight",
             "keep_content_s",
+            "direct_calls_are_jobs",
             "credits_low_thresholds",
             "metadata",
         )
@@ -77,6 +78,7 @@ class TeamAdmin(CreditActions, AuditedAdmin):
         "job_ttl_s",
         "max_calls_in_flight",
         "keep_content_s",
+        "direct_calls_are_jobs",
         "credits_low_thresholds",
         "metadata",
         "see_also",
@@ -119,6 +121,7 @@ class TeamAdmin(CreditActions, AuditedAdmin):
             link("billing_ledgerentry_changelist", "Ledger", account__exact=team.pk),
             link("billing_credithold_changelist", "Holds", account__exact=team.pk),
             link("billing_creditgrant_changelist", "Grants", account__exact=team.pk),
+            link("billing_teambudget_change", "Budget", pk=team.pk),
             link("tenancy_virtualkey_changelist", "Keys", team__id__exact=team.pk),
             link("billing_proxyteam_change", "LiteLLM Proxy", pk=team.pk),
             link("billing_proxyspend_changelist", "Spend at the proxy", team__id__exact=team.pk),

@@ -13,6 +13,7 @@ from billing.models.refill import Refill
 from billing.models.refill_policy import RefillPolicy
 from billing.models.refill_upload import RefillUpload
 from billing.models.refill_upload_row import RefillUploadRow
+from billing.models.team_budget import TeamBudget
 
 __all__ = [
     "CreditAccount",
@@ -29,4 +30,5 @@ __all__ = [
     "RefillPolicy",
     "RefillUpload",
     "RefillUploadRow",
+    "TeamBudget",
 ]

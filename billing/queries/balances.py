@@ -7,7 +7,7 @@ from decimal import Decimal
 from django.conf import settings
 from django.db.models import QuerySet
 
-from billing.models import CreditAccount, LedgerEntry, ProxyTeam
+from billing.models import CreditAccount, LedgerEntry, ProxyTeam, TeamBudget
 from modelgroups.queries import allowed_models, group_names_by_team
 from tenancy.models import Team
 
@@ -41,6 +41,26 @@ def entries_of(team_pk: int) -> QuerySet[LedgerEntry]:
 def budget_usd(account: CreditAccount) -> Decimal:
     """What the team may spend at providers: credits allocated × the price of one (contract, "Money")."""
     return account.allocated * Decimal(settings.CREDIT_PRICE_USD)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a team may spend at providers, and what it has: all in USD."""
+
+    limit_usd: Decimal
+    spent_usd: Decimal
+    reserved_usd: Decimal
+
+    @property
+    def remaining_usd(self) -> Decimal:
+        """What further calls may be estimated at. Below zero where calls have cost more than they were estimated at."""
+        return self.limit_usd - self.spent_usd - self.reserved_usd
+
+
+def budget_of(team_pk: int) -> Budget:
+    """A team's budget as it is now."""
+    row = TeamBudget.objects.select_related("team__credit_account").get(pk=team_pk)
+    return Budget(budget_usd(row.team.credit_account), row.spent_usd, row.reserved_usd)
 
 
 def overview(team: Team) -> TeamOverview:

@@ -5,10 +5,11 @@ from typing import Any
 
 from billing.models import CreditHold
 from billing.proxy.spend import DirectSpend
+from billing.queries.balances import Budget
 from jobs.errors import call_failed
 from jobs.models import Attempt, Call
 from jobs.queries.completion import Completion, is_part_of_completion
-from jobs.queries.usage import Totals, Usage
+from jobs.queries.usage import DirectTotals, Totals, Usage
 
 
 def completion_body(completion: Completion) -> dict[str, Any]:
@@ -139,6 +140,21 @@ def totals_body(totals: Totals) -> dict[str, Any]:
         "total_cost_usd": totals.total_cost_usd,
         "total_tokens": totals.total_tokens,
         "avg_cost_per_job": totals.avg_cost_per_job,
+    }
+
+
+def direct_body(direct: DirectTotals) -> dict[str, Any]:
+    """DirectUsageOut."""
+    return vars(direct)
+
+
+def budget_body(budget: Budget) -> dict[str, Any]:
+    """BudgetOut."""
+    return {
+        "limit_usd": budget.limit_usd,
+        "spent_usd": budget.spent_usd,
+        "reserved_usd": budget.reserved_usd,
+        "remaining_usd": budget.remaining_usd,
     }
 
 

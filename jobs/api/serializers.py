@@ -260,6 +260,25 @@ class ProxySpendOut(serializers.Serializer):
     models = serializers.DictField(child=serializers.DecimalField(max_digits=20, decimal_places=12))
 
 
+class DirectUsageOut(serializers.Serializer):
+    """The OpenAI-compatible calls that were made without a job. They are in no other figure."""
+
+    calls = serializers.IntegerField()
+    successful_calls = serializers.IntegerField()
+    failed_calls = serializers.IntegerField()
+    cost_usd = serializers.DecimalField(max_digits=24, decimal_places=12)
+    tokens = serializers.IntegerField()
+
+
+class BudgetOut(serializers.Serializer):
+    """The team's budget now, whatever the period: of its credits allocated, by its calls in jobs and without."""
+
+    limit_usd = serializers.DecimalField(max_digits=24, decimal_places=12)
+    spent_usd = serializers.DecimalField(max_digits=24, decimal_places=12)
+    reserved_usd = serializers.DecimalField(max_digits=24, decimal_places=12)
+    remaining_usd = serializers.DecimalField(max_digits=24, decimal_places=12)
+
+
 class TeamUsageOut(serializers.Serializer):
     """A team's usage in a period."""
 
@@ -267,6 +286,8 @@ class TeamUsageOut(serializers.Serializer):
     period = serializers.CharField()
     summary = UsageSummaryOut()
     job_types = serializers.DictField(child=JobTypeUsageOut())
+    direct = DirectUsageOut()
+    budget = BudgetOut()
     litellm_proxy = ProxySpendOut(required=False, help_text="Only where a LiteLLM Proxy is configured.")
 
 
@@ -277,5 +298,6 @@ class OrganizationUsageOut(serializers.Serializer):
     period = serializers.CharField()
     summary = UsageSummaryOut()
     job_types = serializers.DictField(child=JobTypeUsageOut())
+    direct = DirectUsageOut()
     teams = serializers.DictField(child=TotalsOut())
     litellm_proxy = ProxySpendOut(required=False, help_text="Only where a LiteLLM Proxy is configured.")

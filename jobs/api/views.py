@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.proxy.spend import spend_of_organization, spend_of_team
+from billing.queries.balances import budget_of
 from config.foundation.api.paging import read_page
 from config.foundation.errors import InvalidInput
 from config.foundation.failpoints import failpoint
@@ -192,6 +193,8 @@ class TeamUsageView(ApiView):
             "period": period.name,
             "summary": presenters.usage_summary(used),
             "job_types": presenters.job_types_body(used.job_types),
+            "direct": presenters.direct_body(used.direct),
+            "budget": presenters.budget_body(budget_of(team.pk)),
             **presenters.proxy_spend_body(spend_of_team(team.pk, first=period.first_day, last=period.last_day)),
         }
         return Response(body)
@@ -213,6 +216,7 @@ class OrganizationUsageView(ApiView):
             "period": period.name,
             "summary": presenters.usage_summary(used),
             "job_types": presenters.job_types_body(used.job_types),
+            "direct": presenters.direct_body(used.direct),
             "teams": {team_id: presenters.totals_body(totals) for team_id, totals in sorted(used.teams.items())},
             **presenters.proxy_spend_body(
                 spend_of_organization(organization.pk, first=period.first_day, last=period.last_day)

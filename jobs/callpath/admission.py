@@ -1,8 +1,10 @@
 """Writing a call down before it is dispatched, or saying why not."""
 
+import json
 import uuid
 from dataclasses import dataclass, field
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -16,21 +18,36 @@ from config.foundation.failpoints import failpoint
 from jobs.callpath import content
 from jobs.callpath.idempotency import CallKey
 from jobs.callpath.messages import Reply
-from jobs.callpath.statements import ADMIT_CALL, ADMIT_STORED_CALL
-from jobs.errors import CallNotFound, JobAlreadyEnded, JobNotFound, NotRetryable, TooManyCalls
+from jobs.callpath.statements import ADMIT_CALL, ADMIT_DIRECT_CALL, ADMIT_OPENAI_CALL, ADMIT_STORED_CALL
+from jobs.errors import (
+    BudgetTooSmall,
+    CallNotFound,
+    JobAlreadyEnded,
+    JobNotFound,
+    ModelAccessDenied,
+    NotRetryable,
+    TooManyCalls,
+)
 from jobs.services.jobs import open_job
-from modelgroups.errors import ModelGroupAccessDenied
+from modelgroups.errors import ModelGroupAccessDenied, ModelPriceUnknown
+from modelgroups.gateway.ceilings import ceiling
+from modelgroups.gateway.prices import most_per_token
 from tenancy.queries.principals import TeamRef
 
 
 @dataclass(frozen=True)
 class CallRequest:
-    """A validated call. `parameters` are a chat completion's, by OpenAI's and LiteLLM's names."""
+    """A validated call. `parameters` are a chat completion's, by OpenAI's and LiteLLM's names.
+
+    With an `endpoint` it is an OpenAI client's: `model_group` may then be a model's name, and the answer is the
+    provider's own. Endpoints other than chat completions have no messages, but all in their parameters.
+    """
 
     model_group: str
     messages: list[dict[str, Any]] = field(repr=False)
     parameters: dict[str, Any]
     purpose: str = ""
+    endpoint: str = ""
     retry_of: UUID | None = None
     #: It is asynchronous: whoever asked does not wait, so the request is kept until a worker has ended it.
     is_stored: bool = False
@@ -51,15 +68,17 @@ class NewJob:
     virtual_key_id: UUID | None
 
 
-async def admit(*, team: TeamRef, job_id: UUID, request: CallRequest) -> UUID:
-    """Write a call down in a job and return its id.
+async def admit(*, team: TeamRef, job_id: UUID | None, request: CallRequest) -> UUID:
+    """Write a call down in a job, or a direct one, and return its id.
 
-    Raises JobNotFound, JobAlreadyEnded, ModelGroupAccessDenied, CallNotFound, NotRetryable, TooManyCalls; then there
-    is no record.
+    Raises JobNotFound, JobAlreadyEnded, ModelGroupAccessDenied, ModelAccessDenied, CallNotFound, NotRetryable,
+    TooManyCalls, ModelPriceUnknown, BudgetTooSmall; then there is no record.
     """
     statement, parameters = _statement(team=team, job_id=job_id, request=request)
     try:
         row = await async_database.fetch_one(statement, parameters)
+        if priced := _with_new_prices(row, parameters):
+            row = await async_database.fetch_one(statement, priced)
     except psycopg.IntegrityError as error:
         raise _translated(error, team=team, request=request) from error
     return _admitted(row, team=team, request=request)
@@ -81,29 +100,68 @@ def open_job_and_admit(*, team: TeamRef, job: NewJob, request: CallRequest) -> t
     )
     statement, parameters = _statement(team=team, job_id=opened.job_id, request=request)
     try:
-        with connection.cursor() as cursor:
-            cursor.execute(statement, parameters)
-            names = [column.name for column in cursor.description]
-            row = dict(zip(names, cursor.fetchone(), strict=True))
+        row = _fetch(statement, parameters)
+        if priced := _with_new_prices(row, parameters):
+            row = _fetch(statement, priced)
     except IntegrityError as error:
         raise _translated(error.__cause__, team=team, request=request) from error
     failpoint("web.job_opened_for_call")
     return opened.job_id, _admitted(row, team=team, request=request)
 
 
-def _statement(*, team: TeamRef, job_id: UUID, request: CallRequest) -> tuple[str, dict[str, Any]]:
+def _fetch(statement: str, parameters: dict[str, Any]) -> async_database.Row:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        names = [column.name for column in cursor.description]
+        return dict(zip(names, cursor.fetchone(), strict=True))
+
+
+#: What a name that a client asks for was found to stand for: the models without a price of their own, and LiteLLM's
+#: prices as JSON, null where it knows none. Only which of them are asked is the database's to say, so none gets old.
+_prices: dict[str, dict[str, list[str] | None]] = {}
+#: More names than anybody has.
+MAX_PRICED_NAMES = 10_000
+
+
+def _with_new_prices(row: async_database.Row | None, parameters: dict[str, Any]) -> dict[str, Any] | None:
+    """The parameters with prices that the statement missed; None where it has missed none."""
+    known = _prices.get(parameters["model_group"], {})
+    missed = [name for name in (row and row["unpriced"]) or () if name not in known]
+    if not missed:
+        return None
+    if len(_prices) >= MAX_PRICED_NAMES:
+        _prices.clear()
+    known = _prices.setdefault(parameters["model_group"], {})
+    for name in missed:
+        price = most_per_token(name)
+        known[name] = None if price is None else [format(usd, "f") for usd in price]
+    return {**parameters, "prices": json.dumps(known)}
+
+
+def _statement(*, team: TeamRef, job_id: UUID | None, request: CallRequest) -> tuple[str, dict[str, Any]]:
     deadline_s = settings.ASYNC_CALL_DEADLINE_S if request.is_stored else settings.CALL_DEADLINE_S
+    tokens = ceiling(request.messages, request.parameters)
     parameters = {
         "call_id": request.call_id,
         "job_id": job_id,
         "team_pk": team.pk,
         "model_group": request.model_group,
+        "endpoint": request.endpoint,
         "purpose": request.purpose,
         "retry_of": request.retry_of,
         "process_id": request.process_id,
         "deadline": timedelta(seconds=deadline_s),
         "max_in_flight": _max_in_flight(team),
+        "input_tokens": tokens.input,
+        "output_tokens": tokens.output_of_all,
+        "output_default": settings.BUDGET_OUTPUT_TOKENS * tokens.answers,
+        "prices": json.dumps(_prices.get(request.model_group, {})),
+        "credit_price_usd": Decimal(settings.CREDIT_PRICE_USD),
+        # Where there is a LiteLLM Proxy, its count is the one that calls are held to (ADR 61).
+        "is_held_to_budget": not settings.LITELLM_PROXY_URL,
     }
+    if request.endpoint:
+        return (ADMIT_DIRECT_CALL if job_id is None else ADMIT_OPENAI_CALL), parameters
     if not request.is_stored:
         return ADMIT_CALL, parameters
     reply = Reply(request.call_id, state="queued", job={"job_id": str(job_id)})
@@ -126,7 +184,7 @@ def _translated(error: BaseException | None, *, team: TeamRef, request: CallRequ
         return NotRetryable("this call has been retried already")
     if isinstance(error, psycopg.errors.ForeignKeyViolation):
         # The group was deleted between the statement's look at it and the insert.
-        return ModelGroupAccessDenied(team.team_id, request.model_group)
+        return _access_denied(team, request)
     return error or RuntimeError("an integrity error without a cause")
 
 
@@ -143,7 +201,7 @@ def _refusal(row: async_database.Row, *, team: TeamRef, request: CallRequest) ->
     if row["job_status"] is None:
         return JobNotFound()
     if row["group_id"] is None:
-        return ModelGroupAccessDenied(team.team_id, request.model_group)
+        return _access_denied(team, request)
     if row["job_status"] not in ("pending", "in_progress"):
         return JobAlreadyEnded(row["job_status"], "no further call can be made in it")
     if request.retry_of is not None and row["retried_state"] is None:
@@ -152,4 +210,18 @@ def _refusal(row: async_database.Row, *, team: TeamRef, request: CallRequest) ->
         return NotRetryable("this call has been retried already")
     if row["retried_state"] in ("queued", "running", "succeeded"):
         return NotRetryable(f"this call has not failed, it is {row['retried_state']}")
-    return TooManyCalls(_max_in_flight(team))
+    if row["in_flight"] >= _max_in_flight(team):
+        return TooManyCalls(_max_in_flight(team))
+    if row["unpriced"]:
+        return ModelPriceUnknown(request.model_group)
+    return BudgetTooSmall(
+        limit_usd=row["limit_usd"] or Decimal(0),
+        spent_usd=row["spent_usd"] or Decimal(0),
+        reserved_usd=row["reserved_usd"] or Decimal(0),
+        estimate_usd=row["estimate_usd"] or Decimal(0),
+    )
+
+
+def _access_denied(team: TeamRef, request: CallRequest) -> DomainError:
+    denied = ModelAccessDenied if request.endpoint else ModelGroupAccessDenied
+    return denied(team.team_id, request.model_group)

@@ -53,13 +53,13 @@ class Form(StrEnum):
 
 @dataclass(frozen=True)
 class Order:
-    """A call to be made: whose, in which job (an open one's id, or a new one), and in which form.
+    """A call to be made: whose, in which job (an open one's id, a new one, or None), and in which form.
 
     `request_hash` tells whether the same is asked again under the same Idempotency-Key.
     """
 
     team: TeamRef
-    job: UUID | NewJob
+    job: UUID | NewJob | None
     request: CallRequest
     form: Form
     request_hash: bytes = b""
@@ -110,8 +110,8 @@ async def close() -> None:
 async def dispatch(order: Order) -> Dispatched:
     """Admit a call and hand it to a worker.
 
-    Raises JobNotFound, JobAlreadyEnded, ModelGroupAccessDenied, CallNotFound, NotRetryable, TooManyCalls, Overloaded,
-    DependencyUnavailable, for a new job also InsufficientCredits: nothing was dispatched, and there is no record.
+    Raises what `admit` does, Overloaded, DependencyUnavailable, for a new job also InsufficientCredits: nothing was
+    dispatched, and there is no record.
     With a key also IdempotencyKeyReused, IdempotencyKeyInFlight.
     """
     if _lines().hub.queued_calls >= settings.MAX_QUEUED_CALLS:
@@ -264,7 +264,7 @@ async def _dispatch(order: Order) -> Dispatched:
 
 async def _admit(order: Order) -> Dispatched:
     request = replace(order.request, process_id=None if order.form is Form.STORED else _lines().presence.id)
-    if isinstance(order.job, UUID):
+    if not isinstance(order.job, NewJob):
         call_id = await admit(team=order.team, job_id=order.job, request=request)
         return Dispatched(call_id=call_id, job_id=order.job, order=order)
     opening = partial(open_job_and_admit, team=order.team, job=order.job, request=request)
@@ -315,6 +315,7 @@ def _message(dispatched: Dispatched, *, reply_to: str) -> CallMessage:
         streams=order.form is Form.STREAM,
         ends_job=dispatched.job_id if isinstance(order.job, NewJob) else None,
         key=order.request.key,
+        endpoint=order.request.endpoint,
     )
 
 

@@ -6,9 +6,11 @@ Django connection, and each of them would be three to five ORM statements.
 
 from jobs.callpath.targets import NAMED_CREDENTIAL, TARGET_COLUMNS
 
-#: Check job, access and retry, and insert the call, moving its job to in_progress. The job's row is locked
+#: Check job, access, retry and budget, and insert the call, moving its job to in_progress. The job's row is locked
 #: first: a job that is being ended at the same moment is seen either open (then its end sees this call) or ended.
-#: Always returns one row; `call_id` is null where the call was refused, and the other columns say why.
+#: Then the budget's, which a trigger moves by what the call is estimated at: its models' highest price for so many
+#: tokens. `prices` has the models that have none of their own in their config: name → [input, output], null where
+#: nobody knows it. Always returns one row; `call_id` is null where the call was refused, and the other columns say why.
 _ADMIT_CALL = """
     WITH in_flight AS (
         SELECT count(*) AS calls FROM (
@@ -17,15 +19,35 @@ _ADMIT_CALL = """
         ) AS open
     ),
     job AS (
-        SELECT id, status FROM jobs_job
-        -- "+ 0" keeps the index of team_id out of it: a plan made for a team's first job must serve its millionth.
-        WHERE id = %(job_id)s AND team_id + 0 = %(team_pk)s
-        FOR NO KEY UPDATE
+        -- job
     ),
     usable_group AS (
-        SELECT g.id FROM modelgroups_modelgroup g
-        JOIN modelgroups_groupassignment a ON a.group_id = g.id AND a.team_id = %(team_pk)s
-        WHERE g.group_name = %(model_group)s AND g.status = 'active'
+        -- group
+    ),
+    asked AS (
+        SELECT LEAST(max(
+                %(input_tokens)s::bigint * price.input_usd
+                + COALESCE(%(output_tokens)s::bigint, (m.config ->> 'max_tokens')::bigint, %(output_default)s::bigint)
+                * price.output_usd
+            ), 10000000) AS estimate_usd,
+            array_agg(name.text) FILTER (WHERE price.input_usd IS NULL) AS unpriced
+        FROM usable_group
+        JOIN modelgroups_groupmodel m ON m.group_id = usable_group.id AND m.is_enabled
+            AND (usable_group.model_name = '' OR m.model_name = usable_group.model_name)
+        CROSS JOIN LATERAL (SELECT COALESCE(m.config ->> 'model', m.model_name) AS text) AS name
+        CROSS JOIN LATERAL (
+            SELECT COALESCE(m.config ->> 'input_cost_per_token', known.price ->> 0)::numeric AS input_usd,
+                COALESCE(m.config ->> 'output_cost_per_token', known.price ->> 1)::numeric AS output_usd
+            FROM (SELECT %(prices)s::jsonb -> name.text AS price) AS known
+        ) AS price
+    ),
+    budget AS (
+        SELECT b.spent_usd, b.reserved_usd, account.allocated * %(credit_price_usd)s::numeric AS limit_usd
+        FROM job CROSS JOIN usable_group
+        JOIN billing_teambudget b ON b.team_id = %(team_pk)s
+        JOIN billing_creditaccount account ON account.team_id = b.team_id
+        WHERE %(is_held_to_budget)s::bool
+        FOR NO KEY UPDATE OF b
     ),
     retried AS (
         SELECT c.state, EXISTS (SELECT FROM jobs_call r WHERE r.retry_of_id = c.id) AS is_retried FROM jobs_call c
@@ -33,13 +55,21 @@ _ADMIT_CALL = """
     ),
     admitted AS (
         INSERT INTO jobs_call
-            (id, job_id, team_id, group_id, model_group, purpose, retry_of_id, process_id, state, cause, error, is_late,
-             prompt_tokens, completion_tokens, cost_usd, finish_reason, created_at, deadline_at)
-        SELECT %(call_id)s, job.id, %(team_pk)s, usable_group.id, %(model_group)s, %(purpose)s, %(retry_of)s,
-             %(process_id)s, 'queued', '', '', false, 0, 0, 0, '', clock_timestamp(), clock_timestamp() + %(deadline)s
-        FROM job, usable_group, in_flight
+            (id, job_id, team_id, endpoint, group_id, model_group, model_name, purpose, retry_of_id, process_id, state,
+             cause, error, is_late, prompt_tokens, completion_tokens, cost_usd, reserved_usd, finish_reason, created_at,
+             deadline_at)
+        SELECT %(call_id)s, job.id, %(team_pk)s, %(endpoint)s, usable_group.id, usable_group.group_name,
+             usable_group.model_name, %(purpose)s, %(retry_of)s, %(process_id)s, 'queued', '', '', false, 0, 0, 0,
+             CASE WHEN %(is_held_to_budget)s::bool THEN COALESCE(asked.estimate_usd, 0) ELSE 0 END, '',
+             clock_timestamp(), clock_timestamp() + %(deadline)s
+        FROM job, usable_group, in_flight, asked
         WHERE job.status IN ('pending', 'in_progress')
             AND in_flight.calls < %(max_in_flight)s
+            AND asked.unpriced IS NULL
+            AND (NOT %(is_held_to_budget)s::bool
+                 OR EXISTS (
+                     SELECT FROM budget
+                     WHERE spent_usd + reserved_usd + COALESCE(asked.estimate_usd, 0) <= limit_usd))
             AND (%(retry_of)s::uuid IS NULL
                  OR EXISTS (
                      SELECT FROM retried
@@ -58,15 +88,54 @@ _ADMIT_CALL = """
         (SELECT id FROM usable_group) AS group_id,
         (SELECT state FROM retried) AS retried_state,
         (SELECT is_retried FROM retried) AS is_retried,
-        (SELECT calls FROM in_flight) AS in_flight
+        (SELECT calls FROM in_flight) AS in_flight,
+        asked.unpriced, asked.estimate_usd, budget.spent_usd, budget.reserved_usd, budget.limit_usd
+    FROM asked LEFT JOIN budget ON true
 """
-ADMIT_CALL = _ADMIT_CALL.replace("-- content", "")
+_OPEN_JOB = """
+        SELECT id, status FROM jobs_job
+        -- "+ 0" keeps the index of team_id out of it: a plan made for a team's first job must serve its millionth.
+        WHERE id = %(job_id)s AND team_id + 0 = %(team_pk)s
+        FOR NO KEY UPDATE
+"""
+#: A direct call has none.
+_NO_JOB = "SELECT %(job_id)s::uuid AS id, 'in_progress' AS status"
+_GROUP_BY_NAME = """
+        SELECT g.id, g.group_name, '' AS model_name FROM modelgroups_modelgroup g
+        JOIN modelgroups_groupassignment a ON a.group_id = g.id AND a.team_id = %(team_pk)s
+        WHERE g.group_name = %(model_group)s AND g.status = 'active'
+"""
+#: What an OpenAI client calls `model`: a model's name, of which the team's first group that has it is taken, or a
+#: group's.
+_GROUP_BY_MODEL = """
+        SELECT g.id, g.group_name, COALESCE(m.model_name, '') AS model_name FROM modelgroups_groupassignment a
+        JOIN modelgroups_modelgroup g ON g.id = a.group_id AND g.status = 'active'
+        LEFT JOIN modelgroups_groupmodel m ON m.group_id = g.id AND m.is_enabled AND m.model_name = %(model_group)s
+        WHERE a.team_id = %(team_pk)s AND (m.id IS NOT NULL OR g.group_name = %(model_group)s)
+        ORDER BY m.id IS NULL, a.position, a.id, m.priority, m.position
+        LIMIT 1
+"""
+
+
+def _admit(*, job: str, group: str, content: str = "") -> str:
+    parts = (("-- job", job), ("-- group", group), ("-- content", content))
+    statement = _ADMIT_CALL
+    for mark, part in parts:
+        statement = statement.replace(mark, part.strip())
+    return statement
+
+
+ADMIT_CALL = _admit(job=_OPEN_JOB, group=_GROUP_BY_NAME)
+#: The same for OpenAI clients, in a job or without.
+ADMIT_OPENAI_CALL = _admit(job=_OPEN_JOB, group=_GROUP_BY_MODEL)
+ADMIT_DIRECT_CALL = _admit(job=_NO_JOB, group=_GROUP_BY_MODEL)
 
 #: The same for an asynchronous call, whose request is kept until a worker has ended it.
 #: Where it has an Idempotency-Key, what is answered at once is stored under it.
-ADMIT_STORED_CALL = _ADMIT_CALL.replace(
-    "-- content",
-    """
+ADMIT_STORED_CALL = _admit(
+    job=_OPEN_JOB,
+    group=_GROUP_BY_NAME,
+    content="""
     content AS (
         INSERT INTO jobs_callcontent (call_id, request, published_at)
         SELECT id, %(content)s, clock_timestamp() FROM admitted
@@ -86,8 +155,8 @@ CANCEL_QUEUED_CALL = """
         FOR SHARE OF j
     )
     UPDATE jobs_call SET state = 'cancelled', cause = %(cause)s, error = %(error)s, ended_at = clock_timestamp(),
-        is_late = job.has_ended
-    FROM job
+        is_late = ended.job_has_ended
+    FROM (SELECT COALESCE((SELECT has_ended FROM job), false) AS job_has_ended) AS ended
     WHERE id = %(call_id)s AND state = 'queued'
     RETURNING id
 """
@@ -106,7 +175,8 @@ CLAIM_CALLS = f"""
         UPDATE jobs_call SET state = 'running', process_id = %(process_id)s, started_at = clock_timestamp()
         WHERE id = ANY(%(call_ids)s) AND deadline_at > clock_timestamp()
             AND (state = 'queued' OR (state = 'running' AND process_id = %(process_id)s))
-        RETURNING id, group_id, team_id, EXTRACT(EPOCH FROM deadline_at - clock_timestamp())::float8 AS remaining_s
+        RETURNING id, group_id, model_name, team_id,
+            EXTRACT(EPOCH FROM deadline_at - clock_timestamp())::float8 AS remaining_s
     )
     SELECT claimed.id AS call_id, claimed.remaining_s, t.keep_content_s,
            {TARGET_COLUMNS},
@@ -115,6 +185,7 @@ CLAIM_CALLS = f"""
     JOIN tenancy_team t ON t.id = claimed.team_id
     LEFT JOIN billing_proxyteam p ON p.team_id = claimed.team_id
     LEFT JOIN modelgroups_groupmodel m ON m.group_id = claimed.group_id AND m.is_enabled
+        AND (claimed.model_name = '' OR m.model_name = claimed.model_name)
     {NAMED_CREDENTIAL}
     ORDER BY claimed.id, m.priority, m.position
 """  # noqa: S608 (parts of our own)
@@ -168,12 +239,12 @@ _RECORD_OUTCOMES = """
         error = CASE WHEN c.state = 'running' THEN o.error ELSE c.error END,
         ended_at = CASE WHEN c.state = 'running' THEN clock_timestamp() ELSE c.ended_at END,
         latency_ms = CASE WHEN c.state = 'running' THEN o.latency_ms ELSE c.latency_ms END,
-        is_late = c.is_late OR (c.state = 'running' AND job.has_ended),
+        is_late = c.is_late OR (c.state = 'running' AND COALESCE(job.has_ended, false)),
         finish_reason = o.finish_reason,
         prompt_tokens = c.prompt_tokens + o.prompt_tokens,
         completion_tokens = c.completion_tokens + o.completion_tokens,
         cost_usd = c.cost_usd + o.cost_usd
-    FROM outcome o JOIN job ON job.call_id = o.call_id
+    FROM outcome o LEFT JOIN job ON job.call_id = o.call_id
     WHERE c.id = o.call_id
     RETURNING c.id, c.state, c.cause
 """

@@ -35,12 +35,17 @@ class Call(models.Model):
         CANCELLED = "cancelled"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    job = models.ForeignKey(Job, on_delete=models.PROTECT, related_name="calls")
-    #: The job's team, for counting its calls in flight. The job's own key guards it, so a second check would only cost.
+    #: None for a direct call, which is made by an OpenAI client without a job.
+    job = models.ForeignKey(Job, null=True, blank=True, on_delete=models.PROTECT, related_name="calls")
+    #: Whose it is, for counting calls in flight. Whoever inserts it has read the team, so a check would only cost.
     team = models.ForeignKey(Team, on_delete=models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False)
     group = models.ForeignKey(ModelGroup, null=True, on_delete=models.SET_NULL, related_name="+")
     #: The group's name at that time; it outlives the group.
     model_group = models.CharField(max_length=128)
+    #: The OpenAI endpoint that was asked, such as "chat/completions"; empty for llm-call.
+    endpoint = models.CharField(max_length=32, blank=True, default="", db_default="")
+    #: The one model of the group that was asked for by its name; empty where all are tried in their order.
+    model_name = models.CharField(max_length=255, blank=True, default="", db_default="")
     purpose = models.CharField(max_length=256, blank=True)
     retry_of = models.OneToOneField("self", null=True, blank=True, on_delete=models.PROTECT, related_name="retried_by")
     state = models.CharField(max_length=16, choices=State.choices, default=State.QUEUED)
@@ -53,6 +58,8 @@ class Call(models.Model):
     completion_tokens = models.BigIntegerField(default=0)
     #: The sum over all attempts, failed ones included.
     cost_usd = models.DecimalField(max_digits=20, decimal_places=12, default=0)
+    #: What it was estimated at. While the call is open, so much of the team's budget is reserved for it (ADR 61).
+    reserved_usd = models.DecimalField(max_digits=20, decimal_places=12, default=0, db_default=0)
     latency_ms = models.IntegerField(null=True, blank=True)
     finish_reason = models.CharField(max_length=64, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -76,7 +83,7 @@ class Call(models.Model):
             ),
             models.CheckConstraint(
                 name="call_counts_are_not_negative",
-                condition=Q(prompt_tokens__gte=0, completion_tokens__gte=0, cost_usd__gte=0),
+                condition=Q(prompt_tokens__gte=0, completion_tokens__gte=0, cost_usd__gte=0, reserved_usd__gte=0),
             ),
         ]
         indexes = [
@@ -86,6 +93,8 @@ class Call(models.Model):
             # For the console's lists: as for jobs; and no row for a call that succeeds.
             models.Index(fields=["-created_at", "-id"], name="calls_by_age"),
             models.Index(fields=["cause", "-created_at"], condition=~Q(cause=""), name="calls_by_cause"),
+            # For usage. Calls in a job are not in it.
+            models.Index(fields=["team", "created_at"], condition=Q(job=None), name="direct_calls"),
         ]
 
     def __str__(self) -> str:

@@ -42,4 +42,18 @@ JOB_RULES = (
               (COALESCE(a.cost_usd, 0), COALESCE(a.prompt_tokens, 0), COALESCE(a.completion_tokens, 0))
         """,
     ),
+    Rule(
+        "what a team has spent is what its calls cost, and reserved is what its open calls were estimated at",
+        """
+        SELECT 'budget of team ' || COALESCE(b.team_id, c.team_id)
+        FROM billing_teambudget b
+        FULL JOIN (
+            SELECT team_id, SUM(cost_usd) AS spent_usd,
+                   SUM(CASE WHEN ended_at IS NULL THEN reserved_usd ELSE 0 END) AS reserved_usd
+            FROM jobs_call GROUP BY team_id
+        ) c ON c.team_id = b.team_id
+        WHERE (COALESCE(b.spent_usd, 0), COALESCE(b.reserved_usd, 0)) IS DISTINCT FROM
+              (COALESCE(c.spent_usd, 0), COALESCE(c.reserved_usd, 0))
+        """,
+    ),
 )

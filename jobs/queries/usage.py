@@ -7,7 +7,8 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models import Count, F, Q, QuerySet, Sum
+from django.db.models.functions import Coalesce
 
 from billing.models import CreditHold
 from config.foundation.errors import InvalidInput
@@ -69,10 +70,22 @@ class Totals:
 
 
 @dataclass
+class DirectTotals:
+    """Sums over calls without a job. They are in no job's figures."""
+
+    calls: int = 0
+    successful_calls: int = 0
+    failed_calls: int = 0
+    cost_usd: Decimal = Decimal(0)
+    tokens: int = 0
+
+
+@dataclass
 class Usage:
-    """A period's jobs (those created in it): all together, and by each value of one column."""
+    """A period's jobs (those created in it): all together, and by each value of one column. And its direct calls."""
 
     summary: Totals = field(default_factory=Totals)
+    direct: DirectTotals = field(default_factory=DirectTotals)
     credits_used: int = 0
     job_types: dict[str, Totals] = field(default_factory=dict)
     teams: dict[str, Totals] = field(default_factory=dict)
@@ -106,9 +119,23 @@ def _usage(whose: Q, period: Period) -> Usage:
         for totals in _buckets(usage, sums["job__job_type"], sums["job__team__team_id"]):
             totals.total_cost_usd += sums["cost_usd"]
             totals.total_tokens += sums["prompt"] + sums["completion"]
+    usage.direct = _direct(
+        Call.objects.filter(whose, job=None, created_at__gte=period.start, created_at__lt=period.end)
+    )
     captured = CreditHold.objects.filter(job_id__in=jobs.values("id"), state=CreditHold.State.CAPTURED)
     usage.credits_used = captured.aggregate(sum=Sum("amount"))["sum"] or 0
     return usage
+
+
+def _direct(calls: QuerySet[Call]) -> DirectTotals:
+    sums = calls.order_by().aggregate(
+        calls=Count("id"),
+        successful_calls=Count("id", filter=Q(state=Call.State.SUCCEEDED)),
+        failed_calls=Count("id", filter=Q(state__in=[Call.State.FAILED, Call.State.INTERRUPTED])),
+        cost_usd=Coalesce(Sum("cost_usd"), Decimal(0)),
+        tokens=Coalesce(Sum(F("prompt_tokens") + F("completion_tokens")), 0),
+    )
+    return DirectTotals(**sums)
 
 
 def _call_sums(jobs: QuerySet[Job]) -> Iterable[Mapping[str, Any]]:

@@ -40,9 +40,9 @@ _SWEEP = """
     UPDATE jobs_call c
     SET state = CASE WHEN lost.cause = %(interrupted)s THEN 'interrupted' ELSE 'failed' END, cause = lost.cause,
         error = %(texts)s::jsonb ->> lost.cause, ended_at = clock_timestamp(),
-        is_late = job.has_ended,
+        is_late = COALESCE(job.has_ended, false),
         latency_ms = EXTRACT(EPOCH FROM clock_timestamp() - COALESCE(c.started_at, c.created_at)) * 1000
-    FROM lost JOIN job ON job.id = lost.job_id
+    FROM lost LEFT JOIN job ON job.id = lost.job_id
     WHERE c.id = lost.id
     RETURNING c.id, lost.cause
 """

@@ -62,6 +62,22 @@ def has_known_price(model_name: str, config: Mapping[str, Any]) -> bool:
     return own_price(config) is not None or _entry(litellm_name(model_name, config)) is not None
 
 
+def most_per_token(litellm_model: str) -> tuple[Decimal, Decimal] | None:
+    """The most that an input and an output token of a model may cost, in USD: LiteLLM's highest tier.
+
+    None where the map does not know the model.
+    """
+    entry = _entry(litellm_model)
+    if entry is None:
+        return None
+    return _most(entry, "input_cost_per_token"), _most(entry, "output_cost_per_token")
+
+
+def _most(entry: Mapping[str, Any], name: str) -> Decimal:
+    prices = (price for key, price in entry.items() if key.startswith(name) and isinstance(price, int | Decimal))
+    return max(map(Decimal, prices), default=Decimal(0))
+
+
 def has_flat_price(model_name: str, config: Mapping[str, Any]) -> bool:
     """Whether `cost_usd` can cost it: so much per token, cached or not, and nothing else."""
     if own_price(config) is not None:

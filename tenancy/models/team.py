@@ -33,6 +33,12 @@ class Team(models.Model):
         blank=True,
         help_text="Seconds for which prompts and answers are kept, encrypted; empty: not at all.",
     )
+    #: `create-and-call` for OpenAI clients, which cannot open and complete a job.
+    direct_calls_are_jobs = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Every OpenAI-compatible call without a job is one of its own, for one credit.",
+    )
     #: Overrides settings.CREDITS_LOW_THRESHOLDS. Zero alone: never.
     credits_low_thresholds = ArrayField(
         models.PositiveBigIntegerField(),

@@ -23,6 +23,7 @@ class TeamRef:
     is_suspended: bool
     job_ttl_s: int | None = None
     max_calls_in_flight: int | None = None
+    direct_calls_are_jobs: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,14 +67,14 @@ OPEN = Principal(kind="open")
 
 _FIND = """
     SELECT k.key_hash, 'team' AS kind, k.id AS key_id, NULL::varchar[] AS scopes,
-           t.id AS team_pk, t.team_id, o.organization_id, t.job_ttl_s, t.max_calls_in_flight,
+           t.id AS team_pk, t.team_id, o.organization_id, t.job_ttl_s, t.max_calls_in_flight, t.direct_calls_are_jobs,
            t.status = 'suspended' OR o.status = 'suspended' AS is_suspended
     FROM tenancy_virtualkey k
     JOIN tenancy_team t ON t.id = k.team_id
     JOIN tenancy_organization o ON o.id = t.organization_id
     WHERE k.key_hash = ANY(%(hashes)s) AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
     UNION ALL
-    SELECT key_hash, 'operator', id, scopes, NULL, NULL, NULL, NULL, NULL, NULL
+    SELECT key_hash, 'operator', id, scopes, NULL, NULL, NULL, NULL, NULL, NULL, NULL
     FROM tenancy_operatorkey
     WHERE key_hash = ANY(%(hashes)s) AND revoked_at IS NULL
 """
@@ -147,5 +148,6 @@ def _principal(row: Mapping[str, Any]) -> Principal:
         is_suspended=row["is_suspended"],
         job_ttl_s=row["job_ttl_s"],
         max_calls_in_flight=row["max_calls_in_flight"],
+        direct_calls_are_jobs=row["direct_calls_are_jobs"],
     )
     return Principal(kind="team", key_id=row["key_id"], team=team)

@@ -168,6 +168,7 @@ BREAKS = {
     "failed_attempt_has_a_cause": f"{ATTEMPT} SELECT id, 1, 'm', 'failed', '', '', 1, 0, 0, 0, false, now() FROM jobs_call",
     "model_check_has_ended_or_is_open": f"{CHECK} VALUES ({UUID}, 'G', 'm', 'a', 'succeeded', '', '', 0, 0, now())",
     "failed_model_check_has_a_cause": f"{CHECK} VALUES ({UUID}, 'G', 'm', 'a', 'failed', '', '', 0, 0, now())",
+    "budget_is_not_negative": "UPDATE billing_teambudget SET reserved_usd = -1",
     "attempt_cost_is_not_negative": f"{ATTEMPT} SELECT id, 1, 'm', 'succeeded', '', '', 1, 0, 0, -1, false, now() FROM jobs_call",
 }  # fmt: skip
 
@@ -187,6 +188,8 @@ TRIGGER_BREAKS = {
     "hold_ends_once": "UPDATE billing_credithold SET created_at = now() - interval '1 day'",
     "hold_is_captured_by_its_deduction": "UPDATE billing_credithold SET state = 'captured', ended_at = now(), balance_after = 9",
     "account_starts_empty": "INSERT INTO billing_creditaccount (team_id, allocated, used, held, last_sequence, auto_refill, created_at) VALUES (-1, 0, 0, 0, 1, false, now())",
+    "budget_starts_unspent": "INSERT INTO billing_teambudget (team_id, spent_usd, reserved_usd) VALUES (-1, 1, 0)",
+    "budget_is_derived": "UPDATE billing_teambudget SET spent_usd = 0",
     "account_is_derived": "UPDATE billing_creditaccount SET allocated = allocated + 1000",
 }  # fmt: skip
 
@@ -228,7 +231,7 @@ def refusal(sql: str, *preparations: str) -> str | None:
 def test_the_tables_are_complete() -> None:
     assert set(BREAKS) == set(CONSTRAINTS)
     assert set(TRIGGER_BREAKS) == TRIGGER_RULES
-    assert len(TRIGGER_RULES) == 15
+    assert len(TRIGGER_RULES) == 17
 
 
 @pytest.mark.parametrize("name", BREAKS)

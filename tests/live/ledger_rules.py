@@ -34,6 +34,12 @@ RULES = {
         SELECT j.id FROM jobs_job j LEFT JOIN billing_credithold h ON h.job_id = j.id
         WHERE h.id IS NULL OR (h.state = 'held') <> (j.status IN ('pending', 'in_progress'))
     """,
+    "a budget is what its team's calls have cost and may cost": """
+        SELECT b.team_id FROM billing_teambudget b LEFT JOIN jobs_call c ON c.team_id = b.team_id
+        GROUP BY b.team_id
+        HAVING b.spent_usd <> COALESCE(SUM(c.cost_usd), 0)
+            OR b.reserved_usd <> COALESCE(SUM(c.reserved_usd) FILTER (WHERE c.ended_at IS NULL), 0)
+    """,
 }
 
 

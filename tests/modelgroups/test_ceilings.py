@@ -1,0 +1,72 @@
+"""What a request may take is estimated high, and never by trusting it."""
+
+from typing import Any
+
+import pytest
+
+from modelgroups.gateway.ceilings import MOST_TOKENS, ceiling
+from modelgroups.gateway.passed_on import to_provider, to_proxy, to_sdk
+from modelgroups.gateway.prices import most_per_token
+
+
+def test_a_text_takes_a_token_per_three_bytes_and_some_more() -> None:
+    assert ceiling("x" * 300, {}).input == 104
+    assert ceiling([{"role": "user", "content": "äöü" * 100}], {}).input >= 200
+
+
+def test_an_attachment_takes_a_flat_number_however_large_it_is() -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 1_000_000}}
+    assert ceiling([{"role": "user", "content": [image]}], {}).input < 2000
+
+
+def test_tools_are_read_too() -> None:
+    assert ceiling("x", {"tools": [{"description": "y" * 3000}]}).input > 1000
+
+
+@pytest.mark.parametrize(
+    ("parameters", "output"),
+    [
+        ({}, None),
+        ({"max_tokens": 5}, 5),
+        ({"max_completion_tokens": 6}, 6),
+        ({"max_output_tokens": 7}, 7),
+        ({"max_tokens": 5, "n": 3}, 15),
+        ({"max_tokens": 10**30, "n": 10**30}, MOST_TOKENS),
+        ({"max_tokens": "5"}, None),
+        ({"max_tokens": True}, None),
+        ({"max_tokens": -5}, None),
+        ({"max_tokens": None, "n": "x"}, None),
+    ],
+)
+def test_an_answer_is_as_long_as_the_request_allows(parameters: dict[str, Any], output: int | None) -> None:
+    assert ceiling("", parameters).output_of_all == output
+
+
+def test_nesting_is_no_trouble() -> None:
+    deep: Any = "x"
+    for _ in range(5000):
+        deep = [deep]
+    assert ceiling(deep, {}).input >= 0
+
+
+def test_the_highest_tier_s_price_counts() -> None:
+    price = most_per_token("gpt-4")
+    assert price is not None
+    assert price[1] >= price[0] > 0
+    assert most_per_token("no-such-model") is None
+
+
+def test_nothing_that_configures_litellm_is_passed_on_to_it() -> None:
+    sly = {
+        "api_base": "http://169.254.169.254/", "api_key": "sk", "mock_response": "free", "fallbacks": ["gpt-4"],
+        "model_list": [], "extra_headers": {"a": "b"}, "aws_access_key_id": "x", "_skip_mcp_handler": False,
+        "extra_body": {"model": "other"}, "custom_llm_provider": "x", "metadata": {"tags": []},
+    }  # fmt: skip
+    fine = {"temperature": 0.5, "user": "u"}
+
+    assert to_sdk({**sly, **fine, "brand_new": 1}) == {**fine, "extra_body": {"brand_new": 1}}
+    assert to_proxy({**sly, **fine, "brand_new": 1}) == {**fine, "brand_new": 1}
+
+
+def test_a_provider_that_is_asked_directly_is_told_everything_but_what_is_ours_to_say() -> None:
+    assert to_provider({"model": "x", "stream": True, "messages": [], "brand_new": 1}) == {"brand_new": 1}
