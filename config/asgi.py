@@ -54,7 +54,7 @@ warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume sy
 DISCARD_BYTES = 64 * 1024 * 1024
 
 #: How the paths end whose bodies hold prompts.
-CALL_PATHS = ("/llm-call", "/create-and-call")
+CALL_PATHS = ("/llm-call", "/create-and-call", "/chat/completions", "/completions", "/embeddings", "/responses")
 
 if settings.AUTH_MODE == "open":
     if not settings.DEBUG:

@@ -2,7 +2,8 @@
 
     {"detail": "<text>", "code": "<stable code>", "request_id": "<id>", "errors": [{"field", "message", "code"}]}
 
-`errors` is there for invalid payloads only. The rules are the contract's ("Status codes").
+`errors` is there for invalid payloads only. OpenAI-compatible paths have OpenAI's shape instead, `{"error": {"message",
+"type", "param", "code"}}`. The rules are the contract's ("Status codes").
 """
 
 import logging
@@ -18,6 +19,7 @@ from django.http import Http404, HttpRequest, JsonResponse
 from rest_framework import exceptions
 from rest_framework.response import Response
 
+from config.foundation.api.openai_errors import is_openai_path, openai_error
 from config.foundation.errors import DependencyUnavailable, DomainError
 
 logger = logging.getLogger(__name__)
@@ -39,6 +41,8 @@ STATUS = {
     "operator_required": 403,
     "insufficient_scope": 403,
     "model_group_access_denied": 403,
+    "model_access_denied": 403,
+    "team_key_required": 403,
     # 404, 405, 406, 409, 413, 415, 422
     "not_found": 404,
     "method_not_allowed": 405,
@@ -68,6 +72,14 @@ STATUS = {
 }
 
 
+#: On OpenAI-compatible paths, what their clients make something of: by code, or by a failed call's cause.
+OPENAI_STATUS = {"budget_exhausted": 429, "insufficient_credits": 429, "rate_limited": 429}
+#: Of the statuses at which OpenAI's clients try again, those where that is of no use.
+_NOT_TO_BE_RETRIED = frozenset(
+    {"budget_exhausted", "insufficient_credits", "job_already_ended", "not_retryable", "model_group_in_use"}
+)
+
+
 def status_of(code: str) -> int:
     """The HTTP status of a domain error's code. Raises KeyError for one that has no row yet."""
     # Configurable, because the guide's sample handler expects 500 where 402 is right.
@@ -75,12 +87,26 @@ def status_of(code: str) -> int:
     return settings.INSUFFICIENT_CREDITS_STATUS if is_about_money else STATUS[code]
 
 
-def error_body(detail: str, code: str, request: HttpRequest | None, errors: list[Any] | None = None) -> dict[str, Any]:
-    """The shape above."""
+def error_body(
+    detail: str,
+    code: str,
+    request: HttpRequest | None,
+    errors: list[Any] | None = None,
+    *,
+    cause: str | None = None,
+) -> dict[str, Any]:
+    """The shape above: of the two, the path's."""
+    if _is_openai(request):
+        param = errors[0]["field"] or None if errors else None
+        return {"error": openai_error(detail, code, cause=cause, param=param)}
     body: dict[str, Any] = {"detail": detail, "code": code, "request_id": getattr(request, "request_id", None)}
     if errors:
         body["errors"] = errors
     return body
+
+
+def _is_openai(request: HttpRequest | None) -> bool:
+    return request is not None and is_openai_path(request.path_info)
 
 
 def error_response(error: DomainError, request: HttpRequest) -> JsonResponse:
@@ -128,13 +154,18 @@ def _describe(error: Exception, request: HttpRequest | None) -> Any:
 
 
 def _describe_domain_error(error: DomainError, request: HttpRequest | None) -> Any:
-    status = status_of(error.code)
+    status, cause = status_of(error.code), getattr(error, "cause", None)
     headers = {}
+    if _is_openai(request):
+        status = OPENAI_STATUS.get(cause or "", OPENAI_STATUS.get(error.code, status))
+        if error.code in _NOT_TO_BE_RETRIED:
+            headers["x-should-retry"] = "false"
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)
-    return status, error_body(str(error), error.code, request, getattr(error, "errors", None)), headers
+    body = error_body(str(error), error.code, request, getattr(error, "errors", None), cause=cause)
+    return status, body, headers
 
 
 def _flatten(details: Any, path: str = "") -> Iterator[dict[str, str]]:

@@ -12,6 +12,8 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
 
+from config.foundation.api.openai_errors import is_openai_path
+
 API_PREFIXES = ("/api/", "/health")
 #: Paths below /api/ that are pages for a browser.
 BROWSER_PAGES = ("/api/docs",)
@@ -21,7 +23,7 @@ _CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 def is_api_path(path: str) -> bool:
     """Whether the path belongs to the API and not to the console or the documentation's pages."""
-    return path.startswith(API_PREFIXES) and not path.startswith(BROWSER_PAGES)
+    return (path.startswith(API_PREFIXES) and not path.startswith(BROWSER_PAGES)) or is_openai_path(path)
 
 
 def assign_request_id(request: HttpRequest) -> None:

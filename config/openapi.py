@@ -7,6 +7,8 @@ from drf_spectacular.openapi import AutoSchema as BaseAutoSchema
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, inline_serializer
 from rest_framework import serializers
 
+from config.foundation.api.openai_errors import PREFIX, is_openai_path
+
 ERROR = inline_serializer(
     "Error",
     {
@@ -17,9 +19,29 @@ ERROR = inline_serializer(
     },
 )
 
+OPENAI_ERROR = inline_serializer(
+    "OpenAIError",
+    {
+        "error": inline_serializer(
+            "OpenAIErrorObject",
+            {
+                "message": serializers.CharField(),
+                "type": serializers.CharField(),
+                "param": serializers.CharField(allow_null=True),
+                "code": serializers.CharField(allow_null=True),
+            },
+        )
+    },
+)
+
 #: Status → when. Every operation may give the first group; the others by method and path.
 ALWAYS = {"401": "No key, or not a valid one", "403": "The key may not do this", "503": "A dependency is away"}
 WITH_INPUT = {"400": "Invalid input", "413": "The body is too large"}
+
+
+def each_path_once(endpoints: list[Any]) -> list[Any]:
+    """OpenAI's paths are there with `/v1` and without; the document has them with it."""
+    return [endpoint for endpoint in endpoints if endpoint[0].startswith(("/api/", "/health", f"{PREFIX}/"))]
 
 
 class AutoSchema(BaseAutoSchema):
@@ -28,7 +50,7 @@ class AutoSchema(BaseAutoSchema):
     def get_tags(self) -> list[str]:
         """Group operations by what they are about."""
         parts = [part for part in self.path.split("/") if part and part != "api" and "{" not in part]
-        return [parts[0]]
+        return ["openai" if is_openai_path(self.path) else parts[0]]
 
     def get_override_parameters(self) -> list[OpenApiParameter]:
         """`Idempotency-Key` where it is honoured."""
@@ -52,8 +74,9 @@ class AutoSchema(BaseAutoSchema):
         Overridden here and not at `get_response_serializers`, which `extend_schema` replaces.
         """
         bodies = super()._get_response_bodies(direction)
+        shape = OPENAI_ERROR if is_openai_path(self.path) else ERROR
         for code, why in self._errors().items():
-            bodies[code] = self._get_response_for_code(OpenApiResponse(ERROR, why), code, direction=direction)
+            bodies[code] = self._get_response_for_code(OpenApiResponse(shape, why), code, direction=direction)
         return bodies
 
     def _errors(self) -> dict[str, str]:
@@ -69,7 +92,14 @@ class AutoSchema(BaseAutoSchema):
         if self.method == "POST" and self._is_idempotent():
             errors |= {"409": "The state contradicts it", "422": "The Idempotency-Key was used for another request"}
         if self.path.endswith(("/llm-call", "/create-and-call")):
+            errors |= {"402": "Too few credits, or the budget is exhausted"}
             errors |= {"429": "Too many calls in flight", "500": "LLM call failed"}
+        if is_openai_path(self.path) and self.method == "POST":
+            errors |= {
+                "404": "Job not found",
+                "429": "The budget is exhausted, or too many calls",
+                "500": "Call failed",
+            }
         return dict(sorted(errors.items()))
 
 

@@ -29,6 +29,9 @@ urlpatterns = [
     path("api/", include("billing.api.urls")),
     path("api/", include("jobs.api.urls")),
     path("accounts/", include("config.console.urls")),
+    # The guide's base URL for OpenAI's clients has no /v1, most others have.
+    path("v1/", include("jobs.api.openai.urls")),
+    path("", include("jobs.api.openai.urls")),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/teams/<int:pk>/usage/", tenants.usage_of_team, name="console_team_usage"),
     path("admin/teams/<int:pk>/statement/", tenants.statement_of_team, name="console_team_statement"),

@@ -22,7 +22,7 @@ class Delivery:
 
     def next_stream(self) -> ChatStream:
         """Where one attempt's pieces go."""
-        self._stream = ChatStream(self._pass_on)
+        self._stream = ChatStream(self._pass_on, endpoint=self._message.endpoint)
         if self._is_abandoned:
             self._stream.abandon()
         return self._stream
@@ -36,13 +36,13 @@ class Delivery:
     def end(self, reply: Reply) -> None:
         """The last that is sent. What has been streamed is not repeated."""
         if self._message.reply_to is not None:
-            last = replace(reply, content=None, tool_calls=None) if self.deltas else reply
+            last = replace(reply, content=None, tool_calls=None, body=None) if self.deltas else reply
             self._replies.send(self._message.reply_to, last)
 
     def _pass_on(self, piece: ChatDelta) -> None:
         if self._message.reply_to is None:
             raise RuntimeError("a call that streams has somebody who waits")
         failpoint("worker.piece_received")
-        delta = Delta(self._message.call_id, self.deltas, piece.content, piece.tool_calls)
+        delta = Delta(self._message.call_id, self.deltas, piece.content, piece.tool_calls, piece.chunks)
         self.deltas += 1
         self._replies.send(self._message.reply_to, delta)

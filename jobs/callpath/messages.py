@@ -20,6 +20,8 @@ class CallMessage:
     streams: bool = False
     ends_job: UUID | None = None
     key: CallKey | None = None
+    #: The OpenAI endpoint whose answer is wanted as it is; empty for llm-call's.
+    endpoint: str = ""
 
     @property
     def is_stored(self) -> bool:
@@ -38,6 +40,7 @@ class CallMessage:
             "streams": self.streams,
             "ends_job": str(self.ends_job) if self.ends_job else None,
             "key": [self.key.scope, self.key.key] if self.key else None,
+            "endpoint": self.endpoint,
         }
 
     @classmethod
@@ -52,21 +55,27 @@ class CallMessage:
             streams=fields.get("streams", False),
             ends_job=UUID(ends_job) if ends_job else None,
             key=CallKey(*key) if key else None,
+            endpoint=fields.get("endpoint", ""),
         )
 
 
 @dataclass(frozen=True)
 class Delta:
-    """A piece of a streamed answer. `number` counts from 0, so that a lost one is missed."""
+    """A piece of a streamed answer. `number` counts from 0, so that a lost one is missed.
+
+    An OpenAI client's has the provider's chunks instead of what is in them.
+    """
 
     call_id: UUID
     number: int
     content: str | None = None
     tool_calls: list[dict[str, Any]] | None = None
+    chunks: list[dict[str, Any]] | None = None
 
     def encode(self) -> bytes:
         """As it travels."""
-        return json.dumps(["delta", str(self.call_id), self.number, self.content, self.tool_calls]).encode()
+        fields = ["delta", str(self.call_id), self.number, self.content, self.tool_calls, self.chunks]
+        return json.dumps(fields).encode()
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ class Reply:
     """What became of a call. `content` is the model's answer, kept nowhere else unless somebody asked for that.
 
     `state` is a Call's. `deltas` is how many came before. `job` is what the call's end did to its job, where the two
-    end together.
+    end together. `body` is the provider's answer as an OpenAI client gets it, in one piece.
     """
 
     call_id: UUID
@@ -88,6 +97,7 @@ class Reply:
     latency_ms: int = 0
     deltas: int = 0
     job: dict[str, Any] | None = None
+    body: dict[str, Any] | None = None
 
     def encode(self) -> bytes:
         """As it travels and is stored."""
@@ -104,6 +114,6 @@ def decode(raw: Any) -> Delta | Reply:
     """A message from a worker."""
     fields = json.loads(raw)
     if isinstance(fields, list):
-        _, call_id, number, content, tool_calls = fields
-        return Delta(UUID(call_id), number, content, tool_calls)
+        _, call_id, number, *piece = fields
+        return Delta(UUID(call_id), number, *piece)
     return Reply(**{**fields, "call_id": UUID(fields["call_id"])})

@@ -115,7 +115,7 @@ class Runner:
     async def _ask_models(
         self, message: CallMessage, claimed: list[async_database.Row], started: float, delivery: Delivery
     ) -> Outcome:
-        request = ChatRequest(messages=message.messages or [], parameters=message.parameters or {})
+        request = ChatRequest(message.messages or [], message.parameters or {}, endpoint=message.endpoint)
         deadline = started + min(claimed[0]["remaining_s"], settings.CALL_DEADLINE_S)
         send: Send = partial(_stream, request, delivery, deadline) if message.streams else partial(_ask, request)
         if settings.LITELLM_PROXY_URL:
@@ -306,6 +306,7 @@ def _reply(call_id: UUID, outcome: Outcome, latency_ms: int) -> Reply:
         cause=outcome.cause,
         content=answer.content if answer else None,
         tool_calls=answer.tool_calls if answer else None,
+        body=answer.body if answer else None,
         finish_reason=answer.finish_reason if answer else None,
         prompt_tokens=sum(attempt.prompt_tokens for attempt in outcome.attempts),
         completion_tokens=sum(attempt.completion_tokens for attempt in outcome.attempts),

@@ -5,7 +5,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from types import ModuleType
 
-from modelgroups.gateway import estimates, openai_http, sdk
+from modelgroups.gateway import endpoints, estimates, openai_http, sdk
 from modelgroups.gateway.errors import AttemptFailed, Cause
 from modelgroups.gateway.parameters import CREDENTIAL
 from modelgroups.gateway.streams import ChatStream
@@ -28,6 +28,7 @@ async def stream(
     """
     try:
         await _read(target, request, into, timeout_s=timeout_s, deadline_s=deadline_s)
+        into.finish()
     except AttemptFailed as error:
         if not into.has_begun:
             raise
@@ -59,7 +60,8 @@ async def _read(target: Target, request: ChatRequest, into: ChatStream, *, timeo
         ):
             into.until(limit)
             async for chunks in arriving:
-                if into.take(chunks) and not into.is_abandoned:
+                shown = endpoints.shown(chunks, request, target) if request.endpoint else []
+                if into.take(chunks, shown) and not into.is_abandoned:
                     limit.reschedule(min(now() + timeout_s, deadline))
     except TimeoutError as error:
         if into.is_abandoned:

@@ -11,12 +11,14 @@ import os
 import urllib.request
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import aiohttp
 
-from modelgroups.gateway import proxy_calls
+from modelgroups.gateway import endpoints, passed_on, proxy_calls
+from modelgroups.gateway.endpoints import CHAT, COMPLETIONS, RESPONSES, has_answer, public
 from modelgroups.gateway.errors import AttemptFailed, Cause, cause_of_status
 from modelgroups.gateway.parameters import SAMPLING, litellm_name
 from modelgroups.gateway.prices import cost_usd, has_flat_price, has_known_price
@@ -70,7 +72,9 @@ async def chat(target: Target, request: ChatRequest, *, timeout_s: float) -> Cha
     except aiohttp.ClientError as error:
         raise AttemptFailed(Cause.UNREACHABLE, error_class=type(error).__name__) from error
     answer = _usable(reply, body, target)
-    return _read(answer if target.proxy is None else proxy_calls.with_cost(answer, reply.headers), target)
+    costed = answer if target.proxy is None else proxy_calls.with_cost(answer, reply.headers)
+    read = _read(costed, target) if request.endpoint in ("", CHAT) else _read_other(costed, request.endpoint, target)
+    return replace(read, body=public(answer, target)) if request.endpoint else read
 
 
 async def stream(target: Target, request: ChatRequest) -> AsyncGenerator[list[Mapping[str, Any]], None]:
@@ -79,9 +83,9 @@ async def stream(target: Target, request: ChatRequest) -> AsyncGenerator[list[Ma
     It just ends where the provider does, be it in the middle; whoever reads it keeps the time.
     """
     try:
-        async with _post(target, request, stream=True, stream_options={"include_usage": True}) as reply:
+        async with _post(target, request, **_streaming(request)) as reply:
             if reply.status != 200 or reply.content_type != "text/event-stream":
-                yield [in_one_piece(_usable(reply, await _read_body(reply), target)), END]
+                yield [_whole(_usable(reply, await _read_body(reply), target), request.endpoint), END]
                 return
             reader, size = EventReader(), 0
             async for received in reply.content.iter_any():
@@ -94,6 +98,21 @@ async def stream(target: Target, request: ChatRequest) -> AsyncGenerator[list[Ma
         return
     except aiohttp.ClientError as error:
         raise AttemptFailed(Cause.UNREACHABLE, error_class=type(error).__name__) from error
+
+
+def _streaming(request: ChatRequest) -> dict[str, Any]:
+    """How to ask for a stream, and for its usage at the end, which `responses` always tells."""
+    if request.endpoint == RESPONSES:
+        return {"stream": True}
+    options = request.parameters.get("stream_options")
+    options = options if isinstance(options, dict) else {}
+    return {"stream": True, "stream_options": {**options, "include_usage": True}}
+
+
+def _whole(answer: Mapping[str, Any], endpoint: str) -> Mapping[str, Any]:
+    if endpoint == RESPONSES:
+        return {"type": "response.completed", "response": answer}
+    return answer if endpoint == COMPLETIONS else in_one_piece(answer)
 
 
 def _chunks(events: Iterator[bytes]) -> list[Mapping[str, Any]]:
@@ -131,22 +150,24 @@ def _post(target: Target, request: ChatRequest, **more: Any) -> AbstractAsyncCon
     if key is None and "api_base" not in config:
         # The platform's own key is for the platform's own provider.
         key = os.environ.get("OPENAI_API_KEY")
+    endpoint = request.endpoint or CHAT
     payload = {
         "model": litellm_name(target.model_name, config).removeprefix("openai/"),
-        "messages": request.messages,
-        **{name: value for name, value in config.items() if name in SAMPLING},
-        **request.parameters,
+        **({"messages": request.messages} if endpoint == CHAT else {}),
+        **({name: value for name, value in config.items() if name in SAMPLING} if endpoint == CHAT else {}),
+        **passed_on.to_provider(request.parameters),
         **more,
     }
     headers = {"Content-Type": "application/json", **config.get("extra_headers", {})}
     if key:
         headers["Authorization"] = f"Bearer {key}"
-    url = f"{base.rstrip('/')}/chat/completions"
+    url = f"{base.rstrip('/')}/{endpoint}"
     if proxy is not None:
         # The provider's key and headers are the proxy's affair.
+        payload = {**passed_on.to_proxy(payload), **{name: payload[name] for name in passed_on.OURS & payload.keys()}}
         payload |= {"model": target.model_name, **proxy_calls.SWITCHES}
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {proxy.key}"}
-        url = f"{proxy.url}/v1/chat/completions"
+        url = f"{proxy.url}/v1/{endpoint}"
     return _session().post(url, data=json.dumps(payload).encode(), headers=headers, allow_redirects=False)
 
 
@@ -213,9 +234,16 @@ def _read(answer: Mapping[str, Any], target: Target) -> ChatAnswer:
     )
 
 
+def _read_other(answer: Mapping[str, Any], endpoint: str, target: Target) -> ChatAnswer:
+    usage = usage_of(answer.get("usage"), target)
+    if not has_answer(endpoint, answer):
+        raise AttemptFailed(Cause.MALFORMED_ANSWER, error_class="EmptyAnswer", usage=usage)
+    return ChatAnswer(content=None, finish_reason=None, usage=usage)
+
+
 def usage_of(reported: Any, target: Target) -> Usage:
     """What a provider reported, with its price."""
-    reported = reported if isinstance(reported, dict) else {}
+    reported = endpoints.usage(reported)
     details = reported.get("prompt_tokens_details")
     prompt_tokens = token_count(reported.get("prompt_tokens"))
     completion_tokens = token_count(reported.get("completion_tokens"))

@@ -11,13 +11,16 @@ os.environ.setdefault("AIOHTTP_CONNECTOR_LIMIT_PER_HOST", "5000")
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import httpx
 import litellm
 
+from modelgroups.gateway import endpoints, passed_on
+from modelgroups.gateway.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, public
 from modelgroups.gateway.errors import AttemptFailed, Cause, cause_of_status
 from modelgroups.gateway.parameters import SAMPLING, litellm_name, own_price
 from modelgroups.gateway.retry_after import retry_after_s
@@ -52,7 +55,9 @@ async def chat(target: Target, request: ChatRequest, *, timeout_s: float) -> Cha
     """Ask one model once. Raises AttemptFailed; no other exception means a bug of ours."""
     try:
         async with asyncio.timeout(timeout_s):
-            return _read(await _ask(target, request, timeout=timeout_s), target)
+            response = await _ask(target, request, timeout=timeout_s)
+            answer = (_read if request.endpoint in ("", CHAT) else _read_other)(response, target)
+            return replace(answer, body=public(_body(response), target)) if request.endpoint else answer
     except TimeoutError as error:
         raise AttemptFailed(Cause.TIMEOUT, error_class="Timeout") from error
 
@@ -64,16 +69,18 @@ async def stream(target: Target, request: ChatRequest) -> AsyncGenerator[list[Ma
     whose connection breaks is seen to be cut short, and one of which there was nothing but that is none.
     """
     has_begun = False
-    chunks = await _ask(target, request, timeout=READ_TIMEOUT_S, stream=True, stream_options={"include_usage": True})
+    options = {} if request.endpoint == RESPONSES else {"stream_options": {"include_usage": True}}
+    chunks = await _ask(target, request, timeout=READ_TIMEOUT_S, stream=True, **options)
     try:
         async for chunk in chunks:
-            has_begun = has_begun or _says_something(chunk)
+            has_begun = has_begun or request.endpoint not in ("", CHAT) or _says_something(chunk)
             if has_begun:
-                yield [chunk.model_dump(exclude_none=True)]
+                yield [chunk.model_dump(mode="json", exclude_none=True)]
     except Exception as error:
         raise _translate(error) from error
     finally:
-        await chunks.aclose()
+        if hasattr(chunks, "aclose"):
+            await chunks.aclose()
 
 
 def _says_something(chunk: Any) -> bool:
@@ -83,23 +90,25 @@ def _says_something(chunk: Any) -> bool:
 
 async def _ask(target: Target, request: ChatRequest, **more: Any) -> Any:
     """LiteLLM's response. Raises AttemptFailed."""
-    defaults = {name: value for name, value in target.config.items() if name in SAMPLING}
+    is_chat = request.endpoint in ("", CHAT)
+    defaults = {name: value for name, value in target.config.items() if name in SAMPLING and is_chat}
+    parameters = passed_on.to_sdk(request.parameters) if request.endpoint else request.parameters
+    if is_chat:
+        # Without the switch, LiteLLM looks for MCP servers among a call's tools, for which it imports a package that
+        # it does not require.
+        more |= {"messages": request.messages, "_skip_mcp_handler": True}
     connection = {
         name: target.config[name]
         for name in ("api_base", "api_version", "extra_headers", "mock_response")
         if name in target.config
     }
     try:
-        response = await litellm.acompletion(
+        response = await _FUNCTIONS[request.endpoint or CHAT](
             model=litellm_name(target.model_name, target.config),
-            messages=request.messages,
             api_key=target.api_key or _no_key(target),
             num_retries=0,
             max_retries=0,
-            # Else LiteLLM looks for MCP servers among a call's tools, for which it imports a package that it
-            # does not require.
-            _skip_mcp_handler=True,
-            **{**defaults, **connection, **request.parameters, **more},
+            **{**defaults, **connection, **parameters, **more},
         )
     except Exception as error:
         raise _translate(error) from error
@@ -107,6 +116,15 @@ async def _ask(target: Target, request: ChatRequest, **more: Any) -> Any:
         # With drop_params, LiteLLM answers a 422 by leaving parameters out; after the second it returns nothing.
         raise AttemptFailed(Cause.REQUEST_REFUSED, error_class="UnprocessableEntityError", http_status=422)
     return response
+
+
+#: Endpoint → LiteLLM's function for it.
+_FUNCTIONS: Mapping[str, Callable[..., Awaitable[Any]]] = {
+    CHAT: litellm.acompletion,
+    COMPLETIONS: litellm.atext_completion,
+    EMBEDDINGS: litellm.aembedding,
+    RESPONSES: litellm.aresponses,
+}
 
 
 def _no_key(target: Target) -> str | None:
@@ -177,10 +195,24 @@ def _read(response: Any, target: Target) -> ChatAnswer:
     )
 
 
+def _read_other(response: Any, target: Target) -> ChatAnswer:
+    """What is no chat: an answer without an output, data or a choice is none."""
+    usage = _usage(response, target)
+    if not any(getattr(response, name, None) for name in ("output", "data", "choices")):
+        raise AttemptFailed(Cause.MALFORMED_ANSWER, error_class="EmptyAnswer", usage=usage)
+    return ChatAnswer(content=None, finish_reason=None, usage=usage)
+
+
+def _body(response: Any) -> dict[str, Any]:
+    """As OpenAI would have sent it."""
+    body: dict[str, Any] = response.model_dump(mode="json")
+    return body
+
+
 def _usage(response: Any, target: Target) -> Usage:
     reported = getattr(response, "usage", None)
     cost = (getattr(response, "_hidden_params", None) or {}).get("response_cost")
-    return usage_of(reported.model_dump() if reported is not None else {}, target, cost_usd=cost)
+    return usage_of(endpoints.usage(reported.model_dump()) if reported is not None else {}, target, cost_usd=cost)
 
 
 def usage_of(reported: Mapping[str, Any], target: Target, *, cost_usd: Any = None) -> Usage:

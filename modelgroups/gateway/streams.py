@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from modelgroups.gateway.endpoints import as_chat_chunk
 from modelgroups.gateway.errors import AttemptFailed, Cause, cause_of_status
 from modelgroups.gateway.types import ChatDelta, short_text
 
@@ -17,10 +18,17 @@ MAX_TOOL_CALLS = 1024
 
 
 class ChatStream:
-    """One attempt's answer. `pass_on` is called with each piece, in order, and must not block."""
+    """One attempt's answer. `pass_on` is called with each piece, in order, and must not block.
 
-    def __init__(self, pass_on: Callable[[ChatDelta], None]) -> None:
+    With an `endpoint` an OpenAI client gets the chunks themselves, from the first on in which something is said: until
+    then, another model can answer instead.
+    """
+
+    def __init__(self, pass_on: Callable[[ChatDelta], None], *, endpoint: str = "") -> None:
         self._pass_on = pass_on
+        self._endpoint = endpoint
+        self._held: list[dict[str, Any]] = []
+        self._says_more = False
         self._texts: list[str] = []
         self._tool_calls: dict[int, dict[str, Any]] = {}
         self._limit: asyncio.Timeout | None = None
@@ -55,20 +63,38 @@ class ChatStream:
         """Say what is to be cut short when the client goes."""
         self._limit = limit
 
-    def take(self, chunks: Iterable[Mapping[str, Any]]) -> bool:
-        """Take what came at once; returns whether it was more than a sign of life. Raises AttemptFailed."""
+    def take(self, chunks: Iterable[Mapping[str, Any]], shown: Iterable[dict[str, Any]] = ()) -> bool:
+        """Take what came at once; returns whether it was more than a sign of life. Raises AttemptFailed.
+
+        `shown` is the same as an OpenAI client gets it.
+        """
         texts: list[str] = []
         calls: list[dict[str, Any]] = []
+        self._held += shown
+        self._says_more = False
         try:
             for chunk in chunks:
-                self._take(chunk, texts, calls)
+                self._take(as_chat_chunk(self._endpoint, chunk), texts, calls)
         finally:
             # Also what came at once with an error.
-            if texts or calls:
-                self.has_begun = True
-                self._texts += texts
+            says_something = bool(texts or calls or (self._endpoint and self._says_more))
+            self.has_begun = self.has_begun or says_something
+            self._texts += texts
+            if self._endpoint:
+                self._pass_on_held()
+            elif says_something:
                 self._pass_on(ChatDelta(content="".join(texts) if texts else None, tool_calls=calls or None))
-        return bool(texts or calls)
+        return says_something
+
+    def finish(self) -> None:
+        """The answer is complete: an OpenAI client gets what is left of it, be nothing said in it."""
+        self.has_begun = self.has_begun or bool(self._held)
+        self._pass_on_held()
+
+    def _pass_on_held(self) -> None:
+        if self.has_begun and self._held:
+            held, self._held = self._held, []
+            self._pass_on(ChatDelta(chunks=held))
 
     def _take(self, chunk: Mapping[str, Any], texts: list[str], calls: list[dict[str, Any]]) -> None:
         if chunk is END:
@@ -87,6 +113,8 @@ class ChatStream:
         delta = choice.get("delta")
         delta = delta if isinstance(delta, dict) else {}
         content, tool_calls = delta.get("content"), delta.get("tool_calls")
+        # A refusal, a model's reasoning, and whatever else comes up.
+        self._says_more = self._says_more or any(value for name, value in delta.items() if name != "role")
         if isinstance(content, str) and content:
             texts.append(content)
         for fragment in tool_calls if isinstance(tool_calls, list) else []:
@@ -120,6 +148,7 @@ def _cause(error: Mapping[str, Any]) -> Cause:
 
 def in_one_piece(answer: Mapping[str, Any]) -> dict[str, Any]:
     """A whole answer as one chunk: some providers do not stream, whatever they are asked."""
+    head = {name: answer[name] for name in ("id", "created", "model") if name in answer}
     choices = []
     for choice in answer["choices"] if isinstance(answer.get("choices"), list) else []:
         if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
@@ -131,5 +160,6 @@ def in_one_piece(answer: Mapping[str, Any]) -> dict[str, Any]:
             if isinstance(calls, list)
             else None,
         }
-        choices.append({"delta": delta, "finish_reason": choice.get("finish_reason")})
-    return {"choices": choices, "usage": answer.get("usage"), "error": answer.get("error")}
+        choices.append({"index": choice.get("index", 0), "delta": delta, "finish_reason": choice.get("finish_reason")})
+    body = {"choices": choices, "usage": answer.get("usage"), "error": answer.get("error")}
+    return {**head, "object": "chat.completion.chunk", **body}

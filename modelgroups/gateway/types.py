@@ -33,10 +33,15 @@ class Target:
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """What the client asked: messages, and a chat completion's parameters by OpenAI's and LiteLLM's names."""
+    """What the client asked: messages, and a chat completion's parameters by OpenAI's and LiteLLM's names.
+
+    With an `endpoint` (see `gateway.endpoints`), an OpenAI client asks it, whose answer shall be the provider's own;
+    the parameters are then whatever the client wrote, and hold the prompt where it is no chat.
+    """
 
     messages: list[dict[str, Any]] = field(repr=False)
     parameters: Mapping[str, Any]
+    endpoint: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,20 +59,25 @@ class Usage:
 
 @dataclass(frozen=True)
 class ChatAnswer:
-    """A model's answer, with no trace of which model it was."""
+    """A model's answer, with no trace of which model it was, but for its `body`: as an OpenAI client gets it."""
 
     content: str | None = field(repr=False)
     finish_reason: str | None
     usage: Usage
     tool_calls: list[dict[str, Any]] | None = field(default=None, repr=False)
+    body: dict[str, Any] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
 class ChatDelta:
-    """A piece of an answer that is streamed. `tool_calls` are OpenAI's fragments, each with its `index`."""
+    """A piece of an answer that is streamed. `tool_calls` are OpenAI's fragments, each with its `index`.
+
+    For an OpenAI client it is the provider's `chunks` instead.
+    """
 
     content: str | None = field(default=None, repr=False)
     tool_calls: list[dict[str, Any]] | None = field(default=None, repr=False)
+    chunks: list[dict[str, Any]] | None = field(default=None, repr=False)
 
 
 #: More than any answer has, and at any price less than a cost that can be stored.

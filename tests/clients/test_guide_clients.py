@@ -21,6 +21,10 @@ BLOCKS = {
     "python_client.py": ("### Python Integration", "# Usage"),
     "resume_analyzer.py": ("## Complete Example: Resume Parsing Workflow\n", "# Usage"),
     "node_client.mjs": ("### Node.js Integration", "// Usage"),
+    "agent_client.py": ("### Python Implementation", "# Usage"),
+    "agent_client.mjs": ("### Node.js Implementation", "// Usage"),
+    "openai_streaming.py": ("### Streaming Responses", None),
+    "openai_errors.py": ("### Error Handling", None),
     "quick_start_setup.sh": ("### 1. Set Up Organization & Team", None),
     "quick_start_calls.sh": ("### 2. Make LLM Calls", None),
 }

@@ -1,5 +1,7 @@
 """A model provider for tests: a real server that speaks OpenAI's chat completions, well or badly.
 
+What it says at OpenAI's other endpoints is in tests/support/fake_endpoints.py; errors and delays are the same there.
+
     python -m tests.support.fake_provider --port 8100
 
 How it behaves is the first segment of the path before `/v1`; further segments only tell tests apart:
@@ -36,7 +38,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tests.support import fake_streams
+from tests.support import fake_endpoints, fake_streams
 
 PROMPT_TOKENS = 11
 COMPLETION_TOKENS = 7
@@ -49,6 +51,7 @@ USAGE = {
     "completion_tokens": COMPLETION_TOKENS,
     "total_tokens": PROMPT_TOKENS + COMPLETION_TOKENS,
 }
+OTHER_ENDPOINTS = ("completions", "embeddings", "responses")
 #: How a behaviour's name begins that is not streamed, though it was asked for.
 NEVER_STREAMED = {
     "status",
@@ -189,11 +192,14 @@ class Provider:
             self.gate(request.path.removeprefix("/_release/")).set()
             return as_json({})
         where, separator, endpoint = request.path.partition("/v1/")
-        if not separator or endpoint != "chat/completions" or not isinstance(request.body, dict):
+        is_chat = endpoint == "chat/completions"
+        if not separator or not isinstance(request.body, dict) or not (is_chat or endpoint in OTHER_ENDPOINTS):
             return error(404, "?", text=f"No such path: {request.path}")
         model = str(request.body.get("model"))
         name = where.strip("/") or model
         self.counts[name] += 1
+        if not is_chat and name.partition("-")[0].partition("/")[0] not in NEVER_STREAMED:
+            return self.other(endpoint, name, request.body)
         if (streamed := self.streamed(name, request.body)) is not None:
             return streamed
         if name.startswith("echo"):
@@ -203,6 +209,12 @@ class Provider:
         if name.startswith("only-") and fingerprint(request.key) != name.partition("/")[0].removeprefix("only-"):
             return error(401, model)
         return await self.behave(name, model)
+
+    def other(self, endpoint: str, name: str, body: dict[str, Any]) -> Answer | Streamed:
+        """At an endpoint that is no chat."""
+        if body.get("stream"):
+            return Streamed(name, fake_endpoints.pieces(endpoint, body), "text/event-stream")
+        return as_json(fake_endpoints.body(endpoint, body))
 
     def streamed(self, name: str, body: dict[str, Any]) -> Streamed | None:
         """What is streamed: where it was asked for, unless the behaviour knows better."""

@@ -1,0 +1,1 @@
+"""The OpenAI-compatible endpoints: the same calls, in OpenAI's words (docs/adr/0060)."""

@@ -1,0 +1,110 @@
+"""From an OpenAI client's body to an order. What a provider can check, a provider checks; only what we need is read."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from rest_framework.exceptions import MethodNotAllowed
+
+from config.foundation.api.parsers import request_json
+from config.foundation.errors import InvalidInput
+from jobs.api.chat import MAX_MESSAGES, ROLES
+from jobs.callpath.admission import CallRequest, NewJob
+from jobs.callpath.dispatch import Form, Order
+from jobs.callpath.idempotency import CallKey
+from jobs.errors import TeamKeyRequired
+from jobs.queries.jobs import parse_id
+from modelgroups.gateway.endpoints import CHAT, EMBEDDINGS, PROMPTS
+from tenancy.api.authentication import authenticate_request
+from tenancy.api.idempotency import hash_request, read_idempotency_key
+from tenancy.queries.principals import Principal
+
+#: Names the open job that a call is made in.
+JOB_HEADER = "X-Job-Id"
+MAX_MODEL_LENGTH = 255
+MAX_USER_LENGTH = 128
+#: The type of a job that is made for a direct call.
+DIRECT_JOB_TYPE = "direct_call"
+
+
+async def read_order(request: HttpRequest, endpoint: str) -> Order:
+    """Raises MethodNotAllowed, InvalidInput, PayloadTooLarge, TeamKeyRequired, and as authenticate_request."""
+    if request.method != "POST":
+        raise MethodNotAllowed(request.method or "")
+    principal = await authenticate_request(request)
+    if principal.team is None:
+        raise TeamKeyRequired
+    body = request_json(request, settings.MAX_CALL_BODY_BYTES)
+    if not isinstance(body, dict):
+        raise InvalidInput("the body must be a JSON object")
+    form = Form.STREAM if _flag(body, "stream") and endpoint != EMBEDDINGS else Form.ANSWER
+    key = read_idempotency_key(request.headers)
+    if key is not None and form is Form.STREAM:
+        raise InvalidInput("an Idempotency-Key is for answers in one piece, not for streams", field="stream")
+    return Order(
+        team=principal.team,
+        job=_job(request, principal, body),
+        request=CallRequest(
+            model_group=_model(body),
+            messages=_messages(body) if endpoint == CHAT else [],
+            parameters=_parameters(body, endpoint),
+            endpoint=endpoint,
+            key=CallKey(principal.idempotency_scope, key) if key is not None else None,
+        ),
+        form=form,
+        request_hash=hash_request("POST", request.path, [form, body]) if key is not None else b"",
+    )
+
+
+def _job(request: HttpRequest, principal: Principal, body: Mapping[str, Any]) -> Any:
+    """The open job that is named; a new one where the team has each direct call be one; else none."""
+    named = request.headers.get(JOB_HEADER)
+    if named is not None:
+        return parse_id(named.strip(), field=JOB_HEADER)
+    if principal.team is None or not principal.team.direct_calls_are_jobs:
+        return None
+    user = body.get("user")
+    is_usable = isinstance(user, str) and len(user) <= MAX_USER_LENGTH
+    return NewJob(
+        job_type=DIRECT_JOB_TYPE,
+        user_id=str(user) if is_usable else "",
+        metadata={},
+        virtual_key_id=principal.key_id,
+    )
+
+
+def _flag(body: Mapping[str, Any], name: str) -> bool:
+    value = body.get(name)
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise InvalidInput("must be true or false", field=name)
+
+
+def _model(body: Mapping[str, Any]) -> str:
+    model = body.get("model")
+    if not isinstance(model, str) or not 0 < len(model) <= MAX_MODEL_LENGTH:
+        raise InvalidInput("you must provide a model", field="model")
+    return model
+
+
+def _messages(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not 0 < len(messages) <= MAX_MESSAGES:
+        raise InvalidInput(f"must be a list of 1 to {MAX_MESSAGES} messages", field="messages")
+    for index, message in enumerate(messages):
+        if not isinstance(message, dict) or message.get("role") not in ROLES:
+            raise InvalidInput(f"must be an object whose role is one of {', '.join(ROLES)}", field=f"messages.{index}")
+    return messages
+
+
+def _parameters(body: Mapping[str, Any], endpoint: str) -> dict[str, Any]:
+    """Everything else, as it is."""
+    prompt = PROMPTS[endpoint]
+    # `responses` may also have a stored prompt of the provider's, and no input.
+    if endpoint != CHAT and not body.get(prompt) and "prompt" not in body:
+        raise InvalidInput(f"you must provide {prompt}", field=prompt)
+    options = body.get("stream_options")
+    if options is not None and not isinstance(options, dict):
+        raise InvalidInput("must be an object", field="stream_options")
+    return {name: value for name, value in body.items() if name not in ("model", "messages", "stream")}
