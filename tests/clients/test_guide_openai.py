@@ -4,10 +4,7 @@ import json
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tests.support.fake_provider import ANSWER
 from tests.support.live import LiveTeam, Tenants
@@ -16,14 +13,6 @@ from tests.support.stack import Stack, clean_environment
 FOLDER = Path(__file__).parent / "guide"
 BASE_URL = "https://llm-proxy.usegittie.com"
 KEY = "sk-xxx..."
-
-
-@pytest.fixture(scope="module")
-def open_url(stack: Stack) -> Iterator[str]:
-    """The class asks `resolve` without a key, which is for the guide's keyless mode."""
-    stack.start("web-open", AUTH_MODE="open")
-    yield stack.url("web-open")
-    stack.kill("web-open")
 
 
 def with_guide_s_model(tenants: Tenants, *, credits_allocated: int = 100, model: str = "gpt-3.5-turbo") -> LiveTeam:

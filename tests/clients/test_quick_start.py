@@ -3,14 +3,13 @@
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.fake_provider import ANSWER
-from tests.support.stack import Stack, clean_environment
+from tests.support.stack import clean_environment
 
 FOLDER = Path(__file__).parent / "guide"
 BASE_URL = "https://llm-saas.usegittie.com"
@@ -20,14 +19,6 @@ PRINTED_HEADER = '"Content-Type": application/json"'
 pytestmark = pytest.mark.skipif(
     not all(map(shutil.which, ("bash", "curl", "jq"))), reason="there is no bash, curl or jq on this machine"
 )
-
-
-@pytest.fixture(scope="module")
-def open_url(stack: Stack) -> Iterator[str]:
-    """A web process in the guide's keyless mode."""
-    stack.start("web-open", AUTH_MODE="open")
-    yield stack.url("web-open")
-    stack.kill("web-open")
 
 
 @pytest.fixture(scope="module")

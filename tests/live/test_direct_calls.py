@@ -13,8 +13,8 @@ from tests.support.fake_provider import ANSWER, COMPLETION_TOKENS, PROMPT_TOKENS
 from tests.support.live import ANSWER_COST_USD, MESSAGES, LiveTeam, Tenants
 from tests.support.stack import FakeProvider, Stack, eventually
 
-#: A model at a dollar an answer, whatever was asked.
-DOLLAR_MODEL = {"input_cost_per_token": 0, "output_cost_per_token": 0.125}
+#: A model at almost a dollar an answer, whatever was asked.
+DOLLAR_MODEL: Any = {"input_cost_per_token": 0, "output_cost_per_token": 0.125}
 ANSWER_USD = COMPLETION_TOKENS * Decimal("0.125")
 
 

@@ -15,6 +15,7 @@ from config.foundation.constraints import violated
 TABLES = (
     "billing_ledgerentry",
     "billing_creditaccount",
+    "billing_teambudget",
     "billing_credithold",
     "billing_creditgrant",
     "billing_grantdraw",
