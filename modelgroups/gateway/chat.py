@@ -14,7 +14,7 @@ from modelgroups.gateway.types import ChatAnswer, ChatRequest, Target, Usage
 
 async def ask(target: Target, request: ChatRequest, *, timeout_s: float) -> ChatAnswer:
     """Ask one model once. Raises AttemptFailed; no other exception means a bug of ours."""
-    return await _way(target).chat(target, request, timeout_s=timeout_s)
+    return await _way(target, request.endpoint).chat(target, request, timeout_s=timeout_s)
 
 
 async def stream(
@@ -56,7 +56,7 @@ async def _read(target: Target, request: ChatRequest, into: ChatStream, *, timeo
             raise TimeoutError
         async with (
             asyncio.timeout(min(timeout_s, deadline_s)) as limit,
-            aclosing(_way(target).stream(target, request)) as arriving,
+            aclosing(_way(target, request.endpoint).stream(target, request)) as arriving,
         ):
             into.until(limit)
             async for chunks in arriving:
@@ -70,29 +70,34 @@ async def _read(target: Target, request: ChatRequest, into: ChatStream, *, timeo
     if into.has_choice and not into.has_ended:
         raise AttemptFailed(Cause.CUT_SHORT, error_class="NoFinishReason", http_status=200)
     if not into.has_choice:
-        raise AttemptFailed(Cause.MALFORMED_ANSWER, error_class="EmptyAnswer", usage=_reported(target, into))
+        raise AttemptFailed(Cause.MALFORMED_ANSWER, error_class="EmptyAnswer", usage=_reported(target, request, into))
 
 
 def _usage(target: Target, request: ChatRequest, answer: ChatStream) -> Usage:
     """As reported, which comes with an answer's end only; else as estimated."""
     if answer.reported_usage is not None:
-        return _reported(target, answer)
+        return _reported(target, request, answer)
     tool_calls = "".join(str(call["function"]) for call in answer.tool_calls or [])
     estimated = {
         "prompt_tokens": estimates.prompt_tokens(request),
         "completion_tokens": estimates.text_tokens((answer.content or "") + tool_calls),
     }
-    return replace(_way(target).usage_of(estimated, target), is_estimated=True)
+    return replace(_way(target, request.endpoint).usage_of(estimated, target), is_estimated=True)
 
 
-def _reported(target: Target, answer: ChatStream) -> Usage:
-    return _way(target).usage_of(answer.reported_usage or {}, target)
+def _reported(target: Target, request: ChatRequest, answer: ChatStream) -> Usage:
+    return _way(target, request.endpoint).usage_of(answer.reported_usage or {}, target)
 
 
-def _way(target: Target) -> ModuleType:
-    """Raises AttemptFailed for a model whose credential is not there: the environment's key is not meant for it."""
+def _way(target: Target, endpoint: str) -> ModuleType:
+    """Raises AttemptFailed where there is none, and for a model whose credential is not there: the environment's key is
+    not meant for it."""
     if CREDENTIAL in target.config and target.api_key is None:
         raise AttemptFailed(Cause.AUTHENTICATION, error_class="CredentialMissing")
+    if endpoint == endpoints.RESPONSES:
+        if not openai_http.has_responses(target):
+            raise AttemptFailed(Cause.UNSUPPORTED, error_class="NoResponses")
+        return openai_http
     return openai_http if openai_http.is_plain_openai(target) else sdk
 
 

@@ -24,6 +24,7 @@ class Cause(StrEnum):
     UNEXPECTED = "unexpected"
     BUDGET_EXHAUSTED = "budget_exhausted"
     NOT_IN_STEP = "not_in_step"
+    UNSUPPORTED = "unsupported"
 
 
 #: What a client reads after "LLM call failed: ".
@@ -44,6 +45,7 @@ TEXTS = {
     Cause.UNEXPECTED: "The model could not be asked",
     Cause.BUDGET_EXHAUSTED: "The team's budget is exhausted",
     Cause.NOT_IN_STEP: "The team is not fully provisioned yet",
+    Cause.UNSUPPORTED: "The model does not support this endpoint",
 }
 
 #: The request's own fault: another model would say the same, so no fallback (contract, "Fallbacks").

@@ -21,7 +21,7 @@ from modelgroups.gateway import endpoints, passed_on, proxy_calls
 from modelgroups.gateway.endpoints import CHAT, COMPLETIONS, RESPONSES, has_answer, public
 from modelgroups.gateway.errors import AttemptFailed, Cause, cause_of_status
 from modelgroups.gateway.parameters import SAMPLING, litellm_name
-from modelgroups.gateway.prices import cost_usd, has_flat_price, has_known_price
+from modelgroups.gateway.prices import cost_usd, has_flat_price, has_known_price, provider_of
 from modelgroups.gateway.retry_after import retry_after_s
 from modelgroups.gateway.sse import EventReader
 from modelgroups.gateway.streams import END, in_one_piece
@@ -60,6 +60,15 @@ def is_plain_openai(target: Target) -> bool:
         is_served_elsewhere = "api_base" in config and not has_known_price(bare, {})
         return provider == "openai" and (bare in PLAIN_MODELS or is_served_elsewhere)
     return provider in PLAIN_MODELS
+
+
+def has_responses(target: Target) -> bool:
+    """Whether one POST does for `responses`: there is nothing to translate for any of OpenAI's models."""
+    if is_plain_openai(target):
+        return True
+    name = litellm_name(target.model_name, target.config)
+    is_openai_s = name.startswith("openai/") or provider_of(name) == "openai"
+    return is_openai_s and not target.config.keys() & {"mock_response", "api_version"}
 
 
 async def chat(target: Target, request: ChatRequest, *, timeout_s: float) -> ChatAnswer:

@@ -20,7 +20,7 @@ import httpx
 import litellm
 
 from modelgroups.gateway import endpoints, passed_on
-from modelgroups.gateway.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, public
+from modelgroups.gateway.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, public
 from modelgroups.gateway.errors import AttemptFailed, Cause, cause_of_status
 from modelgroups.gateway.parameters import SAMPLING, litellm_name, own_price
 from modelgroups.gateway.retry_after import retry_after_s
@@ -69,8 +69,7 @@ async def stream(target: Target, request: ChatRequest) -> AsyncGenerator[list[Ma
     whose connection breaks is seen to be cut short, and one of which there was nothing but that is none.
     """
     has_begun = False
-    options = {} if request.endpoint == RESPONSES else {"stream_options": {"include_usage": True}}
-    chunks = await _ask(target, request, timeout=READ_TIMEOUT_S, stream=True, **options)
+    chunks = await _ask(target, request, timeout=READ_TIMEOUT_S, stream=True, stream_options={"include_usage": True})
     try:
         async for chunk in chunks:
             has_begun = has_begun or request.endpoint not in ("", CHAT) or _says_something(chunk)
@@ -79,8 +78,8 @@ async def stream(target: Target, request: ChatRequest) -> AsyncGenerator[list[Ma
     except Exception as error:
         raise _translate(error) from error
     finally:
-        if hasattr(chunks, "aclose"):
-            await chunks.aclose()
+        # LiteLLM's stream of a text completion is a wrapper around one that can be closed.
+        await (chunks if hasattr(chunks, "aclose") else chunks.completion_stream).aclose()
 
 
 def _says_something(chunk: Any) -> bool:
@@ -118,12 +117,11 @@ async def _ask(target: Target, request: ChatRequest, **more: Any) -> Any:
     return response
 
 
-#: Endpoint → LiteLLM's function for it.
+#: Endpoint → LiteLLM's function for it. That for `responses` needs a package that LiteLLM does not require.
 _FUNCTIONS: Mapping[str, Callable[..., Awaitable[Any]]] = {
     CHAT: litellm.acompletion,
     COMPLETIONS: litellm.atext_completion,
     EMBEDDINGS: litellm.aembedding,
-    RESPONSES: litellm.aresponses,
 }
 
 
@@ -196,9 +194,9 @@ def _read(response: Any, target: Target) -> ChatAnswer:
 
 
 def _read_other(response: Any, target: Target) -> ChatAnswer:
-    """What is no chat: an answer without an output, data or a choice is none."""
+    """What is no chat: an answer without data or a choice is none."""
     usage = _usage(response, target)
-    if not any(getattr(response, name, None) for name in ("output", "data", "choices")):
+    if not any(getattr(response, name, None) for name in ("data", "choices")):
         raise AttemptFailed(Cause.MALFORMED_ANSWER, error_class="EmptyAnswer", usage=usage)
     return ChatAnswer(content=None, finish_reason=None, usage=usage)
 

@@ -47,7 +47,7 @@ def direct(team: Tenant, model: str = "Priced", **parameters: Any) -> Call:
     return Call.objects.get(pk=run(lambda: admit(team=reference, job_id=None, request=request)))
 
 
-def taken(team: Tenant) -> tuple[Decimal, Decimal]:
+def taken(team: Tenant) -> tuple[Any, Any]:
     """Spent and reserved."""
     budget = TeamBudget.objects.get(pk=team.team_pk)
     return budget.spent_usd, budget.reserved_usd

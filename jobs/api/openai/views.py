@@ -15,7 +15,7 @@ from jobs.api.openai.errors import error_of
 from jobs.api.openai.requests import JOB_HEADER, read_order
 from jobs.callpath.dispatch import Dispatched, Form, Stream, answer, dispatch, succeeded
 from jobs.callpath.messages import Delta
-from jobs.errors import call_failed
+from jobs.errors import AnswerLost, call_failed
 from modelgroups.gateway.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES
 from tenancy.api.base import ApiView
 
@@ -42,7 +42,11 @@ async def _make(request: HttpRequest, endpoint: str) -> HttpResponseBase:
     if dispatched.replay:
         headers["Idempotency-Replayed"] = "true"
     if dispatched.order.form is Form.ANSWER:
-        return json_answer((await answer(dispatched)).body, headers=headers)
+        reply = await answer(dispatched)
+        if reply.body is None:
+            # A worker that knows no endpoint has made the call: one of the release before, in the middle of an upgrade.
+            raise AnswerLost
+        return json_answer(reply.body, headers=headers)
     events = _events(dispatched, endpoint)
     # The first event is awaited here, because until then the answer can still be an error with its status.
     first = await anext(events)
