@@ -90,8 +90,10 @@ def _reported(target: Target, request: ChatRequest, answer: ChatStream) -> Usage
 
 
 def _way(target: Target, endpoint: str) -> ModuleType:
-    """Raises AttemptFailed where there is none, and for a model whose credential is not there: the environment's key is
-    not meant for it."""
+    """Raises AttemptFailed where there is none, and where the model's credential is not there.
+
+    The environment's key is not meant for such a model.
+    """
     if CREDENTIAL in target.config and target.api_key is None:
         raise AttemptFailed(Cause.AUTHENTICATION, error_class="CredentialMissing")
     if endpoint == endpoints.RESPONSES:

@@ -66,8 +66,7 @@ def has_responses(target: Target) -> bool:
     """Whether one POST does for `responses`: there is nothing to translate for any of OpenAI's models."""
     if is_plain_openai(target):
         return True
-    name = litellm_name(target.model_name, target.config)
-    is_openai_s = name.startswith("openai/") or provider_of(name) == "openai"
+    is_openai_s = provider_of(target.model_name, target.config) == "openai"
     return is_openai_s and not target.config.keys() & {"mock_response", "api_version"}
 
 

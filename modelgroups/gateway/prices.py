@@ -78,12 +78,6 @@ def _most(entry: Mapping[str, Any], name: str) -> Decimal:
     return max(map(Decimal, prices), default=Decimal(0))
 
 
-def provider_of(litellm_model: str) -> str | None:
-    """Whose model it is by LiteLLM's map."""
-    entry = _entry(litellm_model)
-    return None if entry is None else str(entry.get("litellm_provider"))
-
-
 def has_flat_price(model_name: str, config: Mapping[str, Any]) -> bool:
     """Whether `cost_usd` can cost it: so much per token, cached or not, and nothing else."""
     if own_price(config) is not None:
