@@ -45,7 +45,7 @@ def test_a_refill_ends_it_and_the_next_crossing_is_told_of_again(tenant: Tenant)
     subscribe(tenant, "credits.low")
     spend(tenant, 6)
     alerted()
-    add_credits(team_pk=tenant.team_pk, amount=1, reason="", metadata={}, actor="")
+    add_credits(team_pk=tenant.team_pk, amount=1, reason="", metadata={}, actor="test")
     assert alerted() == []
     spend(tenant, 1)
     assert alerted() == [f"{tenant.team_id}/5"]
@@ -79,7 +79,7 @@ def test_a_budget_is_told_of_at_80_and_at_100_percent(tenant: Tenant) -> None:
     assert alerted(budget) == [f"{tenant.team_id}/80"]
     spend(tenant, 2)
     assert alerted(budget) == [f"{tenant.team_id}/100", f"{tenant.team_id}/80"]
-    ledger.allocate(team_pk=tenant.team_pk, amount=2, reason="", metadata={}, actor="")
+    ledger.allocate(team_pk=tenant.team_pk, amount=2, reason="", metadata={}, actor="test")
     assert alerted(budget) == [f"{tenant.team_id}/80"]
 
 

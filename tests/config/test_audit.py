@@ -113,9 +113,7 @@ def test_a_refill_is_one_entry_however_many_teams(tenant: Tenant) -> None:
 @pytest.mark.parametrize(
     ("page", "word", "changes"),
     [
-        ("tenancy_organization_change", "organization.suspended", {"status": "suspended"}),
         ("tenancy_organization_change", "organization.changed", {"name": "Renamed"}),
-        ("tenancy_team_change", "team.suspended", {"status": "suspended"}),
         ("tenancy_team_change", "team.changed", {"metadata": '{"a": 1}', "job_ttl_s": "60"}),
         ("modelgroups_modelgroup_change", "group.changed", {"status": "inactive"}),
     ],

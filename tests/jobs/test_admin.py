@@ -92,6 +92,6 @@ def test_a_users_id_may_be_a_uuid(tenant: Tenant, superuser: AdminClient) -> Non
 def test_a_silent_worker_is_shown_as_dead(superuser: AdminClient) -> None:
     now = timezone.now()
     alive = CallProcess.objects.create(id=uuid.uuid4(), name="w1", started_at=now, heartbeat_at=now)
-    assert 'alt="True"' in superuser.html("jobs_callprocess_change", alive.pk)
+    assert 'title="True"' in superuser.html("jobs_callprocess_change", alive.pk)
     CallProcess.objects.update(heartbeat_at=now - timedelta(minutes=1))
-    assert 'alt="False"' in superuser.html("jobs_callprocess_change", alive.pk)
+    assert 'title="False"' in superuser.html("jobs_callprocess_change", alive.pk)
