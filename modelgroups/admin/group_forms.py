@@ -10,6 +10,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 from django.forms.models import BaseInlineFormSet
+from django.forms.utils import pretty_name
 from unfold.widgets import (
     UnfoldAdminExpandableTextareaWidget,
     UnfoldAdminIntegerFieldWidget,
@@ -64,6 +65,12 @@ class GroupModelForm(forms.ModelForm):
     class Meta:
         model = GroupModel
         fields = ("model_name", "is_enabled", "config")
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        for name, field in self.fields.items():
+            # In a table the column's head is all that is seen; read aloud, each field has to say it itself.
+            field.widget.attrs.setdefault("aria-label", field.label or pretty_name(name))
 
     def _post_clean(self) -> None:
         """The row stays as it is: what becomes of it is the service's."""
