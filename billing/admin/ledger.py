@@ -84,11 +84,13 @@ class LedgerEntryAdmin(OfAnAccount):
     """The ledger only grows, and not from here."""
 
     list_display = ("created_at", "team", "sequence", "kind", "amount", "balance_after", "reason", "job")
-    list_filter = ("kind", OrganizationFilter, TeamFilter, "created_at")
-    list_filter_submit = True
+    list_filter = ("kind", OrganizationFilter, TeamFilter)
     list_before_template = "console/export_link.html"
-    search_fields = ("account__team__team_id__exact", "reason", "actor__exact")
+    search_fields = ("account__team__team_id__exact",)
+    search_help_text = "A team's id, an entry's or a job's id, in full"
+    team_column = "account_id"
     uuid_fields = ("id", "job_id")
+    sortable_by = ("created_at",)
     date_hierarchy = "created_at"
     fields = (
         "id",
@@ -145,8 +147,11 @@ class CreditHoldAdmin(OfAnAccount):
     """Credits set aside for open jobs, and what became of them."""
 
     list_display = ("created_at", "team", "job", "amount", "state", "ended_at", "balance_after")
-    list_filter = ("state", "created_at")
+    list_filter = ("state",)
     search_fields = ("account__team__team_id__exact",)
+    search_help_text = "A team's, a hold's or a job's id, in full"
+    team_column = "account_id"
+    sortable_by = ("created_at",)
     uuid_fields = ("id", "job_id")
     date_hierarchy = "created_at"
     ordering = ("-created_at", "-id")
@@ -159,8 +164,11 @@ class CreditGrantAdmin(OfAnAccount):
     """Where credits came from, and what is left of them."""
 
     list_display = ("created_at", "team", "kind", "amount", "remaining", "priority", "expires_at")
-    list_filter = ("kind", "is_spent", "created_at", "expires_at")
+    list_filter = ("kind", "is_spent", "expires_at")
     search_fields = ("account__team__team_id__exact",)
+    search_help_text = "A team's, a grant's or an entry's id, in full"
+    team_column = "account_id"
+    sortable_by = ("created_at",)
     uuid_fields = ("id", "entry")
     date_hierarchy = "created_at"
     fields = (

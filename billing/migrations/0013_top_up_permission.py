@@ -4,7 +4,7 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0011_proxy_marks")]
+    dependencies = [("billing", "0012_indexes_for_the_console")]
 
     operations = [
         migrations.AlterModelOptions(

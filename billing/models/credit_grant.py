@@ -75,6 +75,8 @@ class CreditGrant(models.Model):
                 name="grants_in_the_order_of_use",
             ),
             models.Index(fields=["expires_at"], condition=Q(is_spent=False), name="grants_by_expiry"),
+            models.Index(fields=["created_at", "sequence"], name="grants_in_order"),
+            models.Index(fields=["kind", "created_at"], name="grants_of_kind"),
         ]
 
     def __str__(self) -> str:

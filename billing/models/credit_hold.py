@@ -20,7 +20,8 @@ class CreditHold(models.Model):
         EXPIRED = "expired"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    account = models.ForeignKey(CreditAccount, on_delete=models.PROTECT, related_name="holds")
+    #: Its index is `holds_of_account`.
+    account = models.ForeignKey(CreditAccount, on_delete=models.PROTECT, related_name="holds", db_index=False)
     #: No foreign key: jobs stand above billing, which knows of a job only its id.
     job_id = models.UUIDField()
     amount = models.BigIntegerField(default=1)
@@ -43,7 +44,12 @@ class CreditHold(models.Model):
                 | (~Q(state="held") & Q(ended_at__isnull=False, balance_after__isnull=False)),
             ),
         ]
-        indexes = [models.Index(fields=["account"], condition=Q(state="held"), name="open_holds")]
+        indexes = [
+            models.Index(fields=["account"], condition=Q(state="held"), name="open_holds"),
+            models.Index(fields=["account", "created_at"], name="holds_of_account"),
+            models.Index(fields=["created_at", "id"], name="holds_in_order"),
+            models.Index(fields=["created_at", "id"], condition=Q(state="expired"), name="expired_holds"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.amount} {self.state} for job {self.job_id}"

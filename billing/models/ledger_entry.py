@@ -28,7 +28,8 @@ class LedgerEntry(models.Model):
         EXPIRY = "expiry"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    account = models.ForeignKey(CreditAccount, on_delete=models.PROTECT, related_name="entries")
+    #: Its index is `entries_of_account`.
+    account = models.ForeignKey(CreditAccount, on_delete=models.PROTECT, related_name="entries", db_index=False)
     sequence = models.BigIntegerField(default=0, editable=False)
     kind = models.CharField(max_length=16, choices=Kind.choices)
     amount = models.BigIntegerField()
@@ -70,6 +71,14 @@ class LedgerEntry(models.Model):
                 name="ledger_entry_has_terms_if_it_grants",
                 condition=Q(amount__gt=0, grant_kind__isnull=False, grant_priority__isnull=False)
                 | Q(amount__lte=0, grant_kind=None, grant_priority=None, grant_expires_at=None),
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["account", "created_at"], name="entries_of_account"),
+            models.Index(fields=["created_at", "sequence"], name="entries_in_order"),
+            # Few are about anything but a job.
+            models.Index(
+                fields=["kind", "created_at", "sequence"], condition=~Q(kind="deduction"), name="entries_but_deductions"
             ),
         ]
 

@@ -1,5 +1,6 @@
 """What the admins of all apps share: browsing, links, and JSON fields under the API's rules."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, cast
 from uuid import UUID
 
@@ -7,7 +8,7 @@ from django import forms
 from django.contrib.auth import get_permission_codename
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.forms.fields import InvalidJSONInput
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest
@@ -16,10 +17,12 @@ from django.utils.html import format_html, format_html_join
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from unfold import admin as unfold
+from unfold.views import ChangeList
 
 from config.foundation import strict_json
 from config.foundation.errors import InvalidInput
 from config.foundation.limits import MAX_METADATA_BYTES, is_metadata_too_large
+from tenancy.admin.long_lists import BoundedPaginator, DayRangeFilter, LongChangeList, search_by_index
 from tenancy.services import audit
 
 #: Rows of an inline; the rest is a link away, in the rows' own list.
@@ -89,13 +92,31 @@ class BrowseAdmin(unfold.ModelAdmin):
     """A list to browse, whose searches for an id use its index. Nothing is added or deleted here."""
 
     list_per_page = 50
-    #: Counting a whole table for "n total" costs a scan.
+    #: The range of dates is typed, and so sent by a button.
+    list_filter_submit = True
+    #: Counting a whole table for "n total" costs a scan, and counting it for the pages another.
     show_full_result_count = False
+    paginator = BoundedPaginator
     formfield_overrides = {models.JSONField: {"form_class": MetadataField, "required": False}}
     #: Where a search for a UUID looks first, in this order.
     uuid_fields: ClassVar[tuple[str, ...]] = ()
     #: Not loaded, and not to be guessed at by filters in the address.
     secret_fields: ClassVar[tuple[str, ...]] = ()
+    #: For tables of millions of rows: searched for exactly that, one after the other, instead of all `search_fields` at
+    #: once. Each must have an index. `team_column` is that of a team's number.
+    indexed_columns: ClassVar[tuple[str, ...]] = ()
+    team_column: ClassVar[str] = ""
+    #: "filter=value" of an address → what else is true of such rows, and is the condition of an index.
+    implications: ClassVar[dict[str, Q]] = {}
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """One that does not read the whole table."""
+        return LongChangeList
+
+    def get_list_filter(self, request: HttpRequest) -> Sequence[Any]:
+        """With a range of dates, where Django would have a hierarchy of them."""
+        filters = super().get_list_filter(request)
+        return [*filters, (self.date_hierarchy, DayRangeFilter)] if self.date_hierarchy else filters
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Never: the API opens things, with all that belongs to them."""
@@ -126,11 +147,17 @@ class BrowseAdmin(unfold.ModelAdmin):
         try:
             wanted = UUID(search_term.strip())
         except ValueError:
-            return super().get_search_results(request, queryset, search_term)
+            return self._search(request, queryset, search_term)
         for field in self.uuid_fields:
             found = queryset.filter(**{field: wanted})
             if found.exists():
                 return found, False
+        return self._search(request, queryset, search_term)
+
+    def _search(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> tuple[QuerySet[Any], bool]:
+        if search_term and (self.team_column or self.indexed_columns):
+            columns = self.indexed_columns
+            return search_by_index(queryset, search_term, team_column=self.team_column, columns=columns), False
         return super().get_search_results(request, queryset, search_term)
 
 
