@@ -178,6 +178,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "options": {"expires": REFILL_INTERVAL_S},
     },
     "run refill uploads": {"task": "billing.run_refill_uploads", "schedule": 10.0, "options": {"expires": 10}},
+    "refresh rollups": {"task": "jobs.refresh_rollups", "schedule": 30.0, "options": {"expires": 30}},
     "verify the ledger": {"task": "jobs.verify_ledger", "schedule": crontab(hour="3", minute="41")},
     "purge idempotency records": {
         "task": "tenancy.purge_idempotency_records",

@@ -7,7 +7,7 @@ from celery import shared_task
 
 from config.foundation.failpoints import failpoint
 from jobs.callpath import idempotency, stored
-from jobs.services import alerts, books, calls, jobs
+from jobs.services import alerts, books, calls, jobs, rollups
 
 if TYPE_CHECKING:
     from jobs.callpath.runner import Runner
@@ -68,3 +68,9 @@ def evaluate_alerts() -> None:
 def evaluate_margins() -> None:
     """Open and close alerts about margins."""
     alerts.evaluate_margins()
+
+
+@shared_task(name="jobs.refresh_rollups")
+def refresh_rollups() -> None:
+    """Sum up today, and earlier days that have changed."""
+    rollups.refresh_rollups()

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib import admin
@@ -14,9 +14,12 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 
 from jobs.admin.health import health_view
-from jobs.admin.lists import CauseFilter, DateFilter, LongList
+from jobs.admin.lists import CauseFilter
+from jobs.errors import Failure
 from jobs.models import Attempt, Call, CallContent, CallProcess
+from jobs.models.call import OPEN_STATES
 from jobs.queries.calls import position_text, with_position
+from modelgroups.gateway.errors import Cause
 from tenancy.admin import ReadOnlyAdmin, ReadOnlyInline, link
 
 
@@ -53,7 +56,7 @@ class AttemptInline(ReadOnlyInline):
 
 
 @admin.register(Call)
-class CallAdmin(LongList):
+class CallAdmin(ReadOnlyAdmin):
     """Calls; what was asked and answered is not in them."""
 
     list_display = (
@@ -74,11 +77,21 @@ class CallAdmin(LongList):
         ("team", AutocompleteSelectFilter),
         CauseFilter,
         "is_late",
-        ("created_at", DateFilter),
     )
     list_select_related = ("team",)
-    search_fields = ("team__team_id__exact", "model_group__exact", "purpose")
+    search_fields = indexed_columns = ("group__group_name",)
+    search_help_text = "A team's id, a call's or a job's id, or a model group, in full"
+    team_column = "team_id"
     uuid_fields = ("id", "job_id", "process_id")
+    sortable_by = ("created_at",)
+    implications: ClassVar = {
+        **{f"state__exact={state}": Q(ended_at=None) for state in OPEN_STATES},
+        "state__exact=failed": ~Q(cause=""),
+        # Only one thing ends a call so: the sweeper, and a client that left.
+        "state__exact=interrupted": Q(cause=Failure.INTERRUPTED),
+        "state__exact=cancelled": Q(cause=Cause.CLIENT_GONE),
+    }
+    date_hierarchy = "created_at"
     ordering = ("-created_at", "-id")
     fields = (
         "id",
@@ -158,7 +171,7 @@ class CallContentAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Attempt)
-class AttemptAdmin(LongList):
+class AttemptAdmin(ReadOnlyAdmin):
     """Attempts over all calls: how does this model do?"""
 
     list_display = (
@@ -175,12 +188,14 @@ class AttemptAdmin(LongList):
     list_filter = (
         ("outcome", ChoicesDropdownFilter),
         CauseFilter,
-        ("started_at", DateFilter),
     )
-    search_fields = ("model_name", "error_class__exact")
+    search_fields = indexed_columns = ("model_name",)
+    search_help_text = "A model or a call's id, in full"
     uuid_fields = ("call_id",)
-    #: By what has an index: they are numbered as they end.
-    ordering = ("-id",)
+    sortable_by = ("started_at",)
+    implications: ClassVar = {"outcome__exact=failed": ~Q(cause="")}
+    date_hierarchy = "started_at"
+    ordering = ("-started_at", "-id")
     fields = ("its_call", *AttemptInline.fields)
     readonly_fields = fields
 

@@ -1,22 +1,22 @@
 """The admin of jobs: a job, its calls, and its receipt."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 
-from jobs.admin.lists import DateFilter, JobCauseFilter, JobTypeFilter, LongList
+from jobs.admin.lists import JobCauseFilter, JobTypeFilter
 from jobs.errors import JobNotFound
 from jobs.models import Call, Job
 from jobs.queries.jobs import with_cost, with_hold
 from jobs.queries.receipts import receipt
-from tenancy.admin import ReadOnlyInline, in_a_row, link
+from tenancy.admin import ReadOnlyAdmin, ReadOnlyInline, in_a_row, link
 
 
 class CallInline(ReadOnlyInline):
@@ -29,7 +29,7 @@ class CallInline(ReadOnlyInline):
 
 
 @admin.register(Job)
-class JobAdmin(LongList):
+class JobAdmin(ReadOnlyAdmin):
     """Jobs with their credit and cost."""
 
     list_display = ("id", "team", "user_id", "job_type", "status", "credit", "cost_usd", "created_at", "ended_at")
@@ -39,11 +39,15 @@ class JobAdmin(LongList):
         ("team__organization", AutocompleteSelectFilter),
         JobTypeFilter,
         JobCauseFilter,
-        ("created_at", DateFilter),
     )
     list_select_related = ("team",)
-    search_fields = ("team__team_id__exact", "user_id__exact", "job_type")
+    search_fields = indexed_columns = ("job_type", "user_id")
+    search_help_text = "A team's id, a job's id, a job type or a user, in full"
+    team_column = "team_id"
     uuid_fields = ("id",)
+    sortable_by = ("created_at",)
+    implications: ClassVar = {"status__exact=pending": Q(ended_at=None), "status__exact=in_progress": Q(ended_at=None)}
+    date_hierarchy = "created_at"
     fields = (
         "id",
         "team",

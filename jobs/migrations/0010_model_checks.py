@@ -1,23 +1,15 @@
-"""Test calls to models, and what the console's lists of jobs and calls are read by.
-
-The two indexes by time only grow at their end, so that an insert costs next to nothing, and do not name what changes
-later; that of failed calls has no row for a call that succeeds.
-"""
+"""Test calls to models."""
 
 import uuid
 
 import django.db.models.deletion
-from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db import migrations, models
 from django.db.models import Q
 
 
 class Migration(migrations.Migration):
-    #: For the indexes, which are built beside running calls.
-    atomic = False
-
     dependencies = [
-        ("jobs", "0006_windows"),
+        ("jobs", "0009_indexes_for_the_console"),
         ("modelgroups", "0002_provider_credentials"),
         ("tenancy", "0009_audit_rules"),
     ]
@@ -85,11 +77,5 @@ class Migration(migrations.Migration):
                     ),
                 ],
             },
-        ),
-        AddIndexConcurrently("job", models.Index(fields=["-created_at", "-id"], name="jobs_by_age")),
-        AddIndexConcurrently("call", models.Index(fields=["-created_at", "-id"], name="calls_by_age")),
-        AddIndexConcurrently(
-            "call",
-            models.Index(fields=["cause", "-created_at"], condition=~Q(cause=""), name="calls_by_cause"),
         ),
     ]

@@ -1,6 +1,5 @@
 """One try of one model for a call."""
 
-from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
 
@@ -43,9 +42,12 @@ class Attempt(models.Model):
                 name="attempt_cost_is_not_negative", condition=Q(cost_usd=None) | Q(cost_usd__gte=0)
             ),
         ]
-
         indexes = [
-            BrinIndex(fields=["started_at"], name="attempts_by_start", pages_per_range=32, autosummarize=True),
+            # The console's lists, rollups, and alerts, which look at the last minutes.
+            models.Index(fields=["started_at", "id"], name="attempts_in_order"),
+            models.Index(fields=["model_name", "started_at"], name="attempts_of_model"),
+            models.Index(fields=["started_at", "id"], condition=~Q(cause=""), name="failed_attempts"),
+            models.Index(fields=["cause", "started_at"], condition=~Q(cause=""), name="attempts_by_cause"),
         ]
 
     def __str__(self) -> str:

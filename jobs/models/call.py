@@ -90,11 +90,14 @@ class Call(models.Model):
             # Few rows at any time: it counts a team's calls in flight, and the sweeper reads all of it. Its condition
             # does not name the state, so that claiming a call touches no index (migration 0004).
             models.Index(fields=["team"], condition=Q(ended_at=None), name="open_calls"),
-            # For the console's lists: as for jobs; and no row for a call that succeeds.
-            models.Index(fields=["-created_at", "-id"], name="calls_by_age"),
-            models.Index(fields=["cause", "-created_at"], condition=~Q(cause=""), name="calls_by_cause"),
             # For usage. Calls in a job are not in it.
             models.Index(fields=["team", "created_at"], condition=Q(job=None), name="direct_calls"),
+            # The console's lists, and rollups. The conditions name only what an outcome sets, and few calls meet them.
+            models.Index(fields=["created_at", "id"], name="calls_in_order"),
+            models.Index(fields=["team", "created_at"], name="calls_of_team"),
+            models.Index(fields=["created_at", "id"], condition=~Q(cause=""), name="unsuccessful_calls"),
+            models.Index(fields=["cause", "created_at"], condition=~Q(cause=""), name="calls_by_cause"),
+            models.Index(fields=["created_at", "id"], condition=Q(is_late=True), name="late_calls"),
         ]
 
     def __str__(self) -> str:

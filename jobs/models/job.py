@@ -2,7 +2,6 @@
 
 import uuid
 
-from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
 
@@ -63,10 +62,10 @@ class Job(models.Model):
                 condition=Q(ended_at=None, ends_with_call=True),
                 name="open_jobs_that_end_with_a_call",
             ),
-            # For alerts, which look at the last minutes. Next to nothing at an insert.
-            BrinIndex(fields=["created_at"], name="jobs_by_creation", pages_per_range=32, autosummarize=True),
-            # For the console's list. It only grows at its end, and nothing that changes later is in it.
-            models.Index(fields=["-created_at", "-id"], name="jobs_by_age"),
+            # The console's list, and alerts, which look at the last minutes.
+            models.Index(fields=["created_at", "id"], name="jobs_in_order"),
+            models.Index(fields=["job_type", "created_at"], name="jobs_of_type"),
+            models.Index(fields=["user_id", "created_at"], condition=~Q(user_id=""), name="jobs_of_user"),
         ]
 
     def __str__(self) -> str:

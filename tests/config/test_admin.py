@@ -15,8 +15,9 @@ from django.utils import timezone
 from billing.models import CreditAccount, CreditHold, LedgerCheck, LedgerEntry, ProxyDrift, ProxySpend, RefillUpload
 from billing.services.refill_policies import PolicyTerms, run_refill_policies, set_refill_policy
 from billing.services.refill_uploads import create_upload
-from jobs.models import Attempt, Call, CallContent, CallProcess, Job, ModelCheck
+from jobs.models import Attempt, Call, CallContent, CallProcess, Job, LateChange, ModelCheck
 from jobs.services.jobs import end_job, open_job
+from jobs.services.rollups import rebuild_rollups
 from modelgroups.models import GroupAssignment, GroupModel, ModelGroup, ProviderCredential
 from modelgroups.services.credentials import create_credential
 from modelgroups.services.groups import ModelSpec
@@ -136,6 +137,8 @@ def make_world(name: str) -> None:
         ProxyDrift.objects.create(team=team, kind="key_foreign", **found)
         spent = {"key_hash": "0" * 64, "is_platform": True, "spend_usd": Decimal("0.1")}
         ProxySpend.objects.create(team=team, day=now.date(), model_name=name, read_at=now, **spent)
+    list(rebuild_rollups(first=now.date(), last=now.date()))
+    LateChange.objects.create(day=now.date() - timedelta(days=1), origin=name)
     IdempotencyRecord.objects.create(scope="open", key=name, request_hash=b"hash-of-a-request", reply=b"secret reply")
 
 

@@ -169,6 +169,10 @@ BREAKS = {
     "model_check_has_ended_or_is_open": f"{CHECK} VALUES ({UUID}, 'G', 'm', 'a', 'succeeded', '', '', 0, 0, now())",
     "failed_model_check_has_a_cause": f"{CHECK} VALUES ({UUID}, 'G', 'm', 'a', 'failed', '', '', 0, 0, now())",
     "budget_is_not_negative": "UPDATE billing_teambudget SET reserved_usd = -1",
+    "one_job_day_per_status": "INSERT INTO jobs_jobday (day, job_type, status, jobs) SELECT now(), 'a', 'failed', 1 FROM generate_series(1, 2)",
+    "one_call_day_per_cause": "INSERT INTO jobs_callday (day, state, cause, calls, latency_buckets) SELECT now(), 'failed', 'x', 1, '{}' FROM generate_series(1, 2)",
+    "one_model_day_per_model": "INSERT INTO jobs_modelday (day, model_name, attempts, failures, prompt_tokens, completion_tokens, cost_usd, latency_buckets) SELECT now(), 'm', 1, 0, 0, 0, 0, '{}' FROM generate_series(1, 2)",
+    "one_credit_day_per_team": "INSERT INTO jobs_creditday (day, entries, used, added, removed) SELECT now(), 1, 1, 0, 0 FROM generate_series(1, 2)",
     "attempt_cost_is_not_negative": f"{ATTEMPT} SELECT id, 1, 'm', 'succeeded', '', '', 1, 0, 0, -1, false, now() FROM jobs_call",
 }  # fmt: skip
 
