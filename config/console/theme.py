@@ -98,6 +98,7 @@ UNFOLD: dict[str, Any] = {
     #: The documentation is in the sidebar.
     "SITE_URL": None,
     "SHOW_VIEW_ON_SITE": False,
+    "DASHBOARD_CALLBACK": "config.console.dashboard.dashboard",
     "SIDEBAR": {"show_search": True, "show_all_applications": True, "navigation": navigation},
     "ACCOUNT": {
         "navigation": [
