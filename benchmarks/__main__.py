@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import profiling, report
+from benchmarks import console, profiling, report
 from benchmarks.load import running_load
 from benchmarks.rounds import FULL, QUICK, Rounds
 from benchmarks.systems.base import Bench, Direct, NotHere, System
@@ -72,6 +72,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--profile", choices=profiling.REQUESTS, help="instead: where our processes spend their CPU time on this"
     )
+    parser.add_argument(
+        "--console", action="store_true", help="instead: how long the console's pages take over a million jobs"
+    )
+    parser.add_argument(
+        "--console-share", type=float, default=1.0, metavar="SHARE", help="of that million (default 1.0)"
+    )
     parser.add_argument("--rounds", type=int, help="how often all systems take their turns")
     parser.add_argument("--cores", type=int, default=2, help="cores that everything shares (default 2)")
     parser.add_argument("--web", type=int, default=1, help="our web processes (default 1)")
@@ -108,6 +114,10 @@ def main() -> int:
     if options.rounds:
         scale = replace(scale, rounds=options.rounds)
     cores = restrict(options.cores)
+    if options.console:
+        table = console.carry_out(FOLDER / "console", RESULTS, share=options.console_share, say=say)
+        say(str(table.relative_to(ROOT)))
+        return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     with ExitStack() as exits:
         folder = exits.enter_context(claimed(FOLDER))
