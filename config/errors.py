@@ -73,7 +73,7 @@ STATUS = {
 
 
 #: On OpenAI-compatible paths, what their clients make something of: by code, or by a failed call's cause.
-OPENAI_STATUS = {"budget_exhausted": 429, "insufficient_credits": 429, "rate_limited": 429, "unsupported": 400}
+OPENAI_STATUS = {"rate_limited": 429, "unsupported": 400}
 #: Of the statuses at which OpenAI's clients try again, those where that is of no use.
 _NOT_TO_BE_RETRIED = frozenset(
     {"budget_exhausted", "insufficient_credits", "job_already_ended", "not_retryable", "model_group_in_use"}

@@ -97,7 +97,8 @@ class AutoSchema(BaseAutoSchema):
         if is_openai_path(self.path) and self.method == "POST":
             errors |= {
                 "404": "Job not found",
-                "429": "The budget is exhausted, or too many calls",
+                "402": "The budget is exhausted",
+                "429": "Too many calls",
                 "500": "Call failed",
             }
         return dict(sorted(errors.items()))

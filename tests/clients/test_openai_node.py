@@ -65,7 +65,7 @@ def test_the_sdk_works_as_against_openai(folder: Path, stack: Stack, tenants: Te
             "key": ["AuthenticationError", 401, "invalid_api_key", False],
             "model": ["PermissionDeniedError", 403, "model_access_denied", False],
             "request": ["BadRequestError", 400, "invalid_request", False],
-            "budget": ["RateLimitError", 429, "insufficient_quota", True],
+            "budget": ["APIError", 402, "insufficient_quota", True],
         },
     }
 

@@ -183,11 +183,11 @@ def test_an_unknown_path_and_a_wrong_method(base_url: str, team: LiveTeam) -> No
 def test_an_exhausted_budget_is_not_tried_again(stack: Stack, tenants: Tenants, provider: FakeProvider) -> None:
     behaviour = f"ok/{uuid.uuid4().hex[:8]}"
     team = tenants.team([tenants.group(behaviour)], credits_allocated=0)
-    with client_of(stack, team, max_retries=2) as client, pytest.raises(openai.RateLimitError) as refused:
+    with client_of(stack, team, max_retries=2) as client, pytest.raises(openai.APIStatusError) as refused:
         client.chat.completions.create(model="secret-model-0", messages=MESSAGES)
 
     assert "budget" in str(refused.value).lower()
-    assert refused.value.code == "insufficient_quota"
+    assert (refused.value.status_code, refused.value.code) == (402, "insufficient_quota")
     assert refused.value.response.headers["x-should-retry"] == "false"
     assert provider.requests(behaviour) == 0
 

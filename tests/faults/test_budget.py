@@ -62,7 +62,7 @@ def test_concurrent_calls_spend_no_more_than_there_is(doomed: Stack, provider: F
         statuses = sorted(clients.map(lambda _: chat(team).status_code, range(CLIENTS)))
 
     spent, reserved = budget(doomed, team)
-    assert statuses == [200] * COVERED + [429] * (CLIENTS - COVERED)
+    assert statuses == [200] * COVERED + [402] * (CLIENTS - COVERED)
     assert (spent, reserved) == (COVERED * CALL_USD, 0)
     assert spent <= LIMIT_USD
 
@@ -82,12 +82,12 @@ def test_a_killed_worker_s_calls_give_their_reservations_back(
         statuses = sorted(answer.result().status_code for answer in answers)
     provider.release(held)
 
-    assert statuses == [429] * (CLIENTS - COVERED) + [503] * COVERED
+    assert statuses == [402] * (CLIENTS - COVERED) + [503] * COVERED
     eventually(lambda: budget(doomed, team) == (0, 0), "nothing is reserved", within_s=30)
     # All of it can be spent now.
     with ThreadPoolExecutor(CLIENTS) as clients:
         again = sorted(clients.map(lambda _: chat(team).status_code, range(CLIENTS)))
-    assert again == [200] * COVERED + [429] * (CLIENTS - COVERED)
+    assert again == [200] * COVERED + [402] * (CLIENTS - COVERED)
     assert budget(doomed, team) == (COVERED * CALL_USD, 0)
     assert broken(doomed) == {}
     assert_ledger_is_sound(doomed)

@@ -181,12 +181,12 @@ def test_calls_in_jobs_are_held_to_the_same_budget(stack: Stack, tenants: Tenant
 
 def test_credits_raise_the_budget_at_once(stack: Stack, tenants: Tenants) -> None:
     team = tenants.team([tenants.group("ok", **DOLLAR_MODEL)], credits_allocated=8)
-    assert chat(team, max_tokens=COMPLETION_TOKENS).status_code == 429
+    assert chat(team, max_tokens=COMPLETION_TOKENS).status_code == 402
 
     tenants.add_credits(team, 1)
 
     assert chat(team, max_tokens=COMPLETION_TOKENS).status_code == 200
-    assert chat(team, max_tokens=COMPLETION_TOKENS).status_code == 429
+    assert chat(team, max_tokens=COMPLETION_TOKENS).status_code == 402
 
 
 def test_a_call_without_a_limit_is_estimated_by_the_setting(stack: Stack, tenants: Tenants) -> None:
@@ -194,7 +194,7 @@ def test_a_call_without_a_limit_is_estimated_by_the_setting(stack: Stack, tenant
 
     refused = chat(team)
 
-    assert refused.status_code == 429
+    assert refused.status_code == 402
     # 1000 tokens of an eighth of a dollar.
     assert "may cost $125.0" in refused.json()["error"]["message"]
 
@@ -209,6 +209,6 @@ def test_no_more_calls_pass_at_once_than_the_budget_covers(
             answers = list(clients.map(lambda _: chat(team, max_tokens=COMPLETION_TOKENS), range(64)))
 
         statuses = sorted(answer.status_code for answer in answers)
-        assert statuses == [200] * 10 + [429] * 54
+        assert statuses == [200] * 10 + [402] * 54
         assert budget(stack, team) == (10 * round_ * ANSWER_USD, 0)
     assert_ledger_is_sound(stack)
