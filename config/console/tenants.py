@@ -12,10 +12,11 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from billing.admin.panels import Table, table
+from billing.queries.balances import budget_of
 from config.foundation.errors import InvalidInput
 from jobs.queries.statement_texts import as_csv, as_html
 from jobs.queries.statements import Statement, organization_statement, team_statement
-from jobs.queries.usage import Period, Totals, Usage, organization_usage, parse_period, spent_usd, team_usage
+from jobs.queries.usage import Period, Totals, Usage, organization_usage, parse_period, team_usage
 from tenancy.models import Organization, Team
 
 View = Callable[..., HttpResponse]
@@ -45,7 +46,7 @@ def _for(permission: str) -> Callable[[View], View]:
 def usage_of_team(request: HttpRequest, pk: int, period: Period) -> HttpResponse:
     """Part of the team's page."""
     team = get_object_or_404(Team, pk=pk)
-    spent = ("Spent in all (USD)", f"{spent_usd(team.pk):,.2f}")
+    spent = ("Spent in all (USD)", f"{budget_of(team.pk).spent_usd:,.2f}")
     return _usage(request, team_usage(team_pk=team.pk, period=period), period, [spent])
 
 

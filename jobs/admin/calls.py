@@ -136,6 +136,7 @@ class CallContentAdmin(ReadOnlyAdmin):
     list_select_related = ("call__team",)
     search_fields = ("call__team__team_id__exact",)
     uuid_fields = ("call_id",)
+    secret_fields = ("request", "answer")
     ordering = ("-erase_at", "-call_id")
     fields = ("its_call", "team", "has_request", "has_answer", "published_at", "erase_at")
     readonly_fields = fields

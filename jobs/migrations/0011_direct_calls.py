@@ -1,10 +1,14 @@
 """Calls without a job, calls of one model by its name, and what a call was estimated at."""
 
 import django.db.models.deletion
+from django.contrib.postgres.operations import AddConstraintNotValid, AddIndexConcurrently, ValidateConstraint
 from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+    #: The index and the constraint read all calls, beside those that run.
+    atomic = False
+
     dependencies = [("jobs", "0010_model_checks")]
 
     operations = [
@@ -34,12 +38,12 @@ class Migration(migrations.Migration):
             name="reserved_usd",
             field=models.DecimalField(db_default=0, decimal_places=12, default=0, max_digits=20),
         ),
-        migrations.AddIndex(
+        AddIndexConcurrently(
             model_name="call",
             index=models.Index(condition=models.Q(("job", None)), fields=["team", "created_at"], name="direct_calls"),
         ),
         migrations.RemoveConstraint(model_name="call", name="call_counts_are_not_negative"),
-        migrations.AddConstraint(
+        AddConstraintNotValid(
             model_name="call",
             constraint=models.CheckConstraint(
                 condition=models.Q(
@@ -51,4 +55,5 @@ class Migration(migrations.Migration):
                 name="call_counts_are_not_negative",
             ),
         ),
+        ValidateConstraint(model_name="call", name="call_counts_are_not_negative"),
     ]

@@ -110,10 +110,20 @@ def statement(rollup: Rollup) -> str:
 
 STATEMENTS = tuple(statement(rollup) for rollup in ROLLUPS)
 
-#: Rows for the days since the last round, today's among them. A day that has one is not forgotten, whatever dies.
+#: Rows for the days since the last round, today's among them; for all days in the first. A day that has one is not
+#: forgotten, whatever dies.
 BEGIN_DAYS = """
     INSERT INTO jobs_rollupday (day, is_closed)
-    SELECT generate_series(COALESCE(last.day, today.day), today.day, interval '1 day')::date, false
+    SELECT generate_series(
+        COALESCE(
+            last.day,
+            LEAST(
+                (SELECT (min(created_at) AT TIME ZONE 'UTC')::date FROM jobs_job),
+                (SELECT (min(created_at) AT TIME ZONE 'UTC')::date FROM billing_ledgerentry),
+                today.day
+            )
+        ), today.day, interval '1 day'
+    )::date, false
     FROM (SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date AS day) AS today,
          (SELECT max(day) AS day FROM jobs_rollupday) AS last
     ON CONFLICT DO NOTHING

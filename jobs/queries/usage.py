@@ -96,11 +96,6 @@ def team_usage(*, team_pk: int, period: Period) -> Usage:
     return _usage(Q(team_id=team_pk), period)
 
 
-def spent_usd(team_pk: int) -> Decimal:
-    """What all of a team's calls have cost: what its budget is compared with."""
-    return Call.objects.filter(team_id=team_pk).aggregate(sum=Sum("cost_usd"))["sum"] or Decimal(0)
-
-
 def organization_usage(*, organization_pk: int, period: Period) -> Usage:
     """What an organization's teams used."""
     return _usage(Q(team__organization_id=organization_pk), period)

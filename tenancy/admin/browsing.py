@@ -5,13 +5,17 @@ from typing import Any, ClassVar, cast
 from uuid import UUID
 
 from django import forms
+from django.contrib import messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.auth import get_permission_codename
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.db import DataError, models
 from django.db.models import Q, QuerySet
 from django.forms.fields import InvalidJSONInput
 from django.forms.models import BaseInlineFormSet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.http import urlencode
@@ -109,6 +113,34 @@ class BrowseAdmin(unfold.ModelAdmin):
     #: "filter=value" of an address → what else is true of such rows, and is the condition of an index.
     implications: ClassVar[dict[str, Q]] = {}
 
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
+        """What makes no sense in an address or a selection is refused kindly: Django itself knows some of it only."""
+        if request.method == "POST" and not self._are_keys(request.POST.getlist(ACTION_CHECKBOX_NAME)):
+            messages.error(request, "Nothing was done: the selection was not understood.")
+            return HttpResponseRedirect(request.get_full_path())
+        if any("\0" in value for values in request.GET.lists() for value in values[1]):
+            return self._without_filters(request)
+        try:
+            response = super().changelist_view(request, extra_context)
+            # Some of it is noticed by PostgreSQL only, when the rows are read.
+            return response.render() if isinstance(response, TemplateResponse) else response
+        except (DataError, OverflowError, ValueError, ValidationError):
+            if request.method == "POST" or not request.GET:
+                raise
+            return self._without_filters(request)
+
+    def _are_keys(self, values: list[str]) -> bool:
+        try:
+            for value in values:
+                self.opts.pk.to_python(value)
+        except ValidationError:
+            return False
+        return True
+
+    def _without_filters(self, request: HttpRequest) -> HttpResponseBase:
+        messages.error(request, "The filters in the address were not understood; this is the whole list.")
+        return HttpResponseRedirect(request.path)
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """One that does not read the whole table."""
         return LongChangeList
@@ -144,6 +176,7 @@ class BrowseAdmin(unfold.ModelAdmin):
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
         """By id where the term is one and is found, else by `search_fields`."""
+        search_term = search_term.replace("\0", "")
         try:
             wanted = UUID(search_term.strip())
         except ValueError:
@@ -168,23 +201,19 @@ class AuditedAdmin(BrowseAdmin):
     audit_word: ClassVar[str] = ""
 
     def save_model(self, request: HttpRequest, obj: Any, form: forms.ModelForm, change: bool) -> None:
-        """Save, and write the entry in the same transaction."""
-        super().save_model(request, obj, form, change)
+        """Save what the form changed, and write the entry in the same transaction.
+
+        No other column: somebody may have suspended it since it was read.
+        """
+        names = {field.name for field in self.opts.concrete_fields}
+        obj.save(update_fields=[*names.intersection(form.changed_data), *names.intersection({"updated_at"})])
         given = {name: form.cleaned_data[name] for name in form.changed_data if name in form.cleaned_data}
         before, after = audit.changes(form.initial, given)
         if not after:
             return
-        word = self.audit_word
-        match after.get("status"):
-            case "suspended":
-                action = f"{word}.suspended"
-            case "active":
-                action = f"{word}.resumed"
-            case _:
-                action = f"{word}.changed"
         audit.record(
             actor=actor_of(request),
-            action=action,
+            action=f"{self.audit_word}.changed",
             subject=str(obj),
             before=before,
             after=after,

@@ -223,6 +223,7 @@ def test_a_new_installation_says_what_to_do_next(superuser: AdminClient) -> None
     page = superuser.html("index")
     for part in ("First steps", "Create an organization", "Create a model group", "Create a team", "/health"):
         assert part in page
+    assert 'href="/admin/tenancy/organization/create/"' in page
     assert "(done)" not in page
     make_tenant("a")
     assert superuser.html("index").count("(done)") == 3

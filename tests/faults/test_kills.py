@@ -17,8 +17,9 @@ from tests.support.live import MakeStack
 from tests.support.stack import ROOT, Stack, eventually
 
 APPS = ("billing", "config", "jobs", "modelgroups", "tenancy")
-#: Killed by tests of their own: tests/live/test_webhooks.py, tests/live/test_refills.py, tests/proxy/test_outage.py.
-ELSEWHERE = ("webhooks.", "mails.", "refills.", "proxy.")
+#: Killed by tests of their own: tests/live/test_webhooks.py, tests/live/test_refills.py, tests/jobs/test_rollups.py,
+#: tests/proxy/test_outage.py.
+ELSEWHERE = ("webhooks.", "mails.", "refills.", "rollups.", "proxy.")
 POINTS = sorted(
     {
         point
