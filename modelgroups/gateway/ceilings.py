@@ -55,7 +55,7 @@ def _positive(value: Any) -> int | None:
 def _tokens(value: Any, depth: int = 0) -> Iterator[int]:
     if isinstance(value, str):
         yield TOKENS_PER_TEXT + -(-len(value.encode("utf-8", "replace")) // BYTES_PER_TOKEN)
-    elif isinstance(value, dict) and value.get("type") in ATTACHMENTS:
+    elif isinstance(value, dict) and isinstance(kind := value.get("type"), str) and kind in ATTACHMENTS:
         yield TOKENS_PER_ATTACHMENT
     elif isinstance(value, dict | list) and depth < MAX_DEPTH:
         for item in value.values() if isinstance(value, dict) else value:

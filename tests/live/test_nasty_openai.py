@@ -30,7 +30,12 @@ BODIES: dict[str, Any] = {
     "an unknown model": {"model": "мodel'; --", "messages": MESSAGES},
 }
 #: What a provider may make something of, or not.
+SCHEMA: Any = {"type": "object", "properties": {"type": {"type": ["string", "null"]}}}
 ODD: dict[str, Any] = {
+    "types in lists and properties of that name": {
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": SCHEMA}}],
+        "response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": SCHEMA}},
+    },
     "huge numbers": {"max_tokens": 10**30, "n": 10**30},
     "counts of another kind": {"max_tokens": "many", "n": [1], "best_of": {}},
     "a tool of another kind": {"tools": {"a": [None, 1.5, {"type": "image_url"}]}},
@@ -66,6 +71,11 @@ def test_what_is_odd_is_no_bug_of_ours(team: LiveTeam, odd: str) -> None:
     assert answer.status_code in (200, 400, 402, 429), answer.text
     if answer.status_code != 200:
         assert_openai_s(answer)
+
+
+def test_schemas_are_no_bug_of_llm_call_s_either(team: LiveTeam) -> None:
+    odd = ODD["types in lists and properties of that name"]
+    assert team.call(team.open_job(), **odd).status_code == 200
 
 
 def test_whoever_has_no_key_or_no_team_is_told_so(stack: Stack, tenants: Tenants, team: LiveTeam) -> None:

@@ -23,6 +23,12 @@ def test_tools_are_read_too() -> None:
     assert ceiling("x", {"tools": [{"description": "y" * 3000}]}).input > 1000
 
 
+@pytest.mark.parametrize("kind", [["string", "null"], {"type": "string"}, None, 1])
+def test_a_type_is_not_always_a_text(kind: Any) -> None:
+    schema = {"type": "object", "properties": {"type": kind, "name": {"type": kind}}}
+    assert ceiling([{"role": "user", "content": [{"type": kind}]}], {"tools": [schema]}).input > 0
+
+
 @pytest.mark.parametrize(
     ("parameters", "output"),
     [
