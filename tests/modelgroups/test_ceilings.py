@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from modelgroups.gateway.ceilings import MOST_TOKENS, ceiling
+from modelgroups.gateway.ceilings import MAX_LOOKS, MOST_TOKENS, ceiling
 from modelgroups.gateway.passed_on import to_provider, to_proxy, to_sdk
 from modelgroups.gateway.prices import most_per_token
 
@@ -19,8 +19,27 @@ def test_an_attachment_takes_a_flat_number_however_large_it_is() -> None:
     assert ceiling([{"role": "user", "content": [image]}], {}).input < 2000
 
 
-def test_tools_are_read_too() -> None:
-    assert ceiling("x", {"tools": [{"description": "y" * 3000}]}).input > 1000
+@pytest.mark.parametrize("name", ["tools", "prompt", "input", "instructions", "text", "brand_new"])
+def test_whatever_may_be_read_is_counted(name: str) -> None:
+    for read in ("y" * 3000, ["y" * 3000], [{"description": "y" * 3000}], {"properties": {"y" * 3000: {}}}, [1] * 1500):
+        assert ceiling([], {name: read}).input > 1000, read
+
+
+def test_more_values_than_anybody_looks_at_are_counted_by_their_size() -> None:
+    assert ceiling([], {"input": [["a"]] * MAX_LOOKS}).input > 4 * MAX_LOOKS
+
+
+def test_an_attachment_is_one_only_where_it_is_attached() -> None:
+    image = {"type": "image_url", "image_url": "y" * 9000}
+    assert ceiling([], {"tools": [image]}).input > 3000
+    assert ceiling([{"role": "user", "content": [{**image, "text": "y" * 9000}]}], {}).input > 3000
+    assert ceiling([], {"input": [{"role": "user", "content": [{**image, "type": "input_image"}]}]}).input < 2000
+
+
+def test_a_file_may_be_nothing_but_text() -> None:
+    for payload, tokens in (("y" * 9000, 3000), ("y", 1500)):
+        part = {"type": "file", "file": {"file_data": payload}}
+        assert tokens < ceiling([{"role": "user", "content": [part]}], {}).input < tokens + 100
 
 
 @pytest.mark.parametrize("kind", [["string", "null"], {"type": "string"}, None, 1])
