@@ -31,6 +31,7 @@ from jobs.errors import (
 from jobs.services.jobs import open_job
 from modelgroups.errors import ModelGroupAccessDenied, ModelPriceUnknown
 from modelgroups.gateway.ceilings import ceiling
+from modelgroups.gateway.endpoints import CHAT
 from modelgroups.gateway.prices import most_per_token
 from tenancy.queries.principals import TeamRef
 
@@ -140,7 +141,8 @@ def _with_new_prices(row: async_database.Row | None, parameters: dict[str, Any])
 
 def _statement(*, team: TeamRef, job_id: UUID | None, request: CallRequest) -> tuple[str, dict[str, Any]]:
     deadline_s = settings.ASYNC_CALL_DEADLINE_S if request.is_stored else settings.CALL_DEADLINE_S
-    tokens = ceiling(request.messages, request.parameters)
+    endpoint = request.endpoint or CHAT
+    tokens = ceiling(request.messages, request.parameters, endpoint)
     parameters = {
         "call_id": request.call_id,
         "job_id": job_id,
@@ -153,8 +155,11 @@ def _statement(*, team: TeamRef, job_id: UUID | None, request: CallRequest) -> t
         "deadline": timedelta(seconds=deadline_s),
         "max_in_flight": _max_in_flight(team),
         "input_tokens": tokens.input,
-        "output_tokens": tokens.output_of_all,
-        "output_default": settings.BUDGET_OUTPUT_TOKENS * tokens.answers,
+        "output_tokens": tokens.output,
+        "answers": tokens.answers,
+        # A model's own limit is sent along to no other endpoint.
+        "is_chat": endpoint == CHAT,
+        "output_default": settings.BUDGET_OUTPUT_TOKENS,
         "prices": json.dumps(_prices.get(request.model_group, {})),
         "credit_price_usd": Decimal(settings.CREDIT_PRICE_USD),
         # Where there is a LiteLLM Proxy, its count is the one that calls are held to (ADR 61).

@@ -27,8 +27,10 @@ _ADMIT_CALL = """
     asked AS (
         SELECT LEAST(max(
                 %(input_tokens)s::bigint * price.input_usd
-                + COALESCE(%(output_tokens)s::bigint, (m.config ->> 'max_tokens')::bigint, %(output_default)s::bigint)
-                * price.output_usd
+                + %(answers)s::bigint * price.output_usd * COALESCE(
+                    %(output_tokens)s::bigint,
+                    CASE WHEN %(is_chat)s::bool THEN (m.config ->> 'max_tokens')::bigint END,
+                    %(output_default)s::bigint)
             ), 10000000) AS estimate_usd,
             array_agg(name.text) FILTER (WHERE price.input_usd IS NULL) AS unpriced
         FROM usable_group

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from modelgroups.gateway.endpoints import CHAT, COMPLETIONS
+
 #: English takes four bytes a token, and most other languages and code about three.
 BYTES_PER_TOKEN = 3
 #: What formats add to each text.
@@ -37,28 +39,31 @@ MAX_LOOKS = 100_000
 
 @dataclass(frozen=True)
 class Ceiling:
-    """Tokens. `output` is None where the request sets no limit."""
+    """Tokens. `output` is each of the answers', None where the request sets no limit."""
 
     input: int
     output: int | None
     answers: int = 1
 
-    @property
-    def output_of_all(self) -> int | None:
-        """Of all answers together."""
-        return None if self.output is None else min(self.output * self.answers, MOST_TOKENS)
 
-
-def ceiling(messages: Any, parameters: Mapping[str, Any]) -> Ceiling:
+def ceiling(messages: Any, parameters: Mapping[str, Any], endpoint: str = CHAT) -> Ceiling:
     """Of a request. All that is no switch and no number may be read by a model: prompts, tools, schemas."""
     read = {name: value for name, value in parameters.items() if not isinstance(value, bool | int | float | None)}
     tokens = sum(_tokens(value, name in _MESSAGES) for name, value in {**read, "messages": messages}.items())
     limits = [limit for name in OUTPUT_LIMITS if (limit := _positive(parameters.get(name))) is not None]
+    of_each = max(_positive(parameters.get("n")) or 1, _positive(parameters.get("best_of")) or 1)
+    prompts = _prompts(parameters.get("prompt")) if endpoint == COMPLETIONS else 1
     return Ceiling(
         input=min(tokens, MOST_TOKENS),
-        output=limits[0] if limits else None,
-        answers=max(_positive(parameters.get("n")) or 1, _positive(parameters.get("best_of")) or 1),
+        output=max(limits, default=None),
+        answers=min(of_each * prompts, MOST_TOKENS),
     )
+
+
+def _prompts(prompt: Any) -> int:
+    """How many there are: a list of texts or of lists of tokens is several, a list of tokens is one."""
+    is_several = isinstance(prompt, list) and any(isinstance(one, str | list) for one in prompt)
+    return len(prompt) if is_several else 1
 
 
 def _positive(value: Any) -> int | None:

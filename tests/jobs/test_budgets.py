@@ -39,11 +39,11 @@ def team(transactional_db: None) -> Tenant:
     return make_tenant(groups=["Priced"])
 
 
-def direct(team: Tenant, model: str = "Priced", **parameters: Any) -> Call:
+def direct(team: Tenant, model: str = "Priced", endpoint: str = "chat/completions", **parameters: Any) -> Call:
     """A direct call as it is admitted."""
     reference = TeamRef(team.team_pk, team.team_id, team.organization_id, is_suspended=False)
     messages = [{"role": "user", "content": "Hello"}]
-    request = CallRequest(model, messages, {"max_tokens": 40, **parameters}, endpoint="chat/completions")
+    request = CallRequest(model, messages, {"max_tokens": 40, **parameters}, endpoint=endpoint)
     return Call.objects.get(pk=run(lambda: admit(team=reference, job_id=None, request=request)))
 
 
@@ -125,6 +125,15 @@ def test_without_a_limit_the_model_s_or_the_setting_s_counts(team: Tenant, setti
 
     GroupModel.objects.filter(model_name="dear").update(config={**PRICED, "max_tokens": 20})
     assert direct(team, max_tokens=None).reserved_usd == Decimal("0.20")
+
+
+def test_a_model_s_limit_is_each_answer_s_and_chat_s_alone(team: Tenant, settings: Any) -> None:
+    settings.BUDGET_OUTPUT_TOKENS = 30
+    GroupModel.objects.filter(model_name="dear").update(config={**PRICED, "max_tokens": 10})
+
+    assert direct(team, max_tokens=None, n=2).reserved_usd == Decimal("0.20")
+    call = direct(team, endpoint="completions", max_tokens=None, prompt=["a", "b"])
+    assert call.reserved_usd == Decimal("0.60")
 
 
 def test_litellm_s_prices_count_where_a_model_has_none(team: Tenant) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from modelgroups.gateway.ceilings import MAX_LOOKS, MOST_TOKENS, ceiling
+from modelgroups.gateway.endpoints import COMPLETIONS
 from modelgroups.gateway.passed_on import to_provider, to_proxy, to_sdk
 from modelgroups.gateway.prices import most_per_token
 
@@ -49,22 +50,36 @@ def test_a_type_is_not_always_a_text(kind: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("parameters", "output"),
+    ("parameters", "output", "answers"),
     [
-        ({}, None),
-        ({"max_tokens": 5}, 5),
-        ({"max_completion_tokens": 6}, 6),
-        ({"max_output_tokens": 7}, 7),
-        ({"max_tokens": 5, "n": 3}, 15),
-        ({"max_tokens": 10**30, "n": 10**30}, MOST_TOKENS),
-        ({"max_tokens": "5"}, None),
-        ({"max_tokens": True}, None),
-        ({"max_tokens": -5}, None),
-        ({"max_tokens": None, "n": "x"}, None),
+        ({}, None, 1),
+        ({"max_tokens": 5}, 5, 1),
+        ({"max_completion_tokens": 6}, 6, 1),
+        ({"max_output_tokens": 7}, 7, 1),
+        ({"max_completion_tokens": 1, "max_tokens": 5}, 5, 1),
+        ({"max_tokens": 5, "n": 3}, 5, 3),
+        ({"n": 2, "best_of": 3}, None, 3),
+        ({"max_tokens": 10**30, "n": 10**30}, MOST_TOKENS, MOST_TOKENS),
+        ({"max_tokens": "5"}, None, 1),
+        ({"max_tokens": True}, None, 1),
+        ({"max_tokens": -5}, None, 1),
+        ({"max_tokens": None, "n": "x"}, None, 1),
     ],
 )
-def test_an_answer_is_as_long_as_the_request_allows(parameters: dict[str, Any], output: int | None) -> None:
-    assert ceiling("", parameters).output_of_all == output
+def test_an_answer_is_as_long_as_the_request_allows(
+    parameters: dict[str, Any], output: int | None, answers: int
+) -> None:
+    estimated = ceiling("", parameters)
+    assert (estimated.output, estimated.answers) == (output, answers)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answers"),
+    [("x", 2), (["x", "y", "z"], 6), ([[1, 2], [3]], 4), ([1, 2, 3], 2), ([], 2), ({"a": 1}, 2)],
+)
+def test_each_of_several_prompts_has_answers(prompt: Any, answers: int) -> None:
+    assert ceiling([], {"prompt": prompt, "n": 2}, COMPLETIONS).answers == answers
+    assert ceiling([], {"prompt": prompt, "n": 2}).answers == 2
 
 
 def test_nesting_is_no_trouble() -> None:
