@@ -9,8 +9,9 @@ from jobs.callpath.targets import NAMED_CREDENTIAL, TARGET_COLUMNS
 #: Check job, access, retry and budget, and insert the call, moving its job to in_progress. The job's row is locked
 #: first: a job that is being ended at the same moment is seen either open (then its end sees this call) or ended.
 #: Then the budget's, which a trigger moves by what the call is estimated at: its models' highest price for so many
-#: tokens. `prices` has the models that have none of their own in their config: name → [input, output], null where
-#: nobody knows it. Always returns one row; `call_id` is null where the call was refused, and the other columns say why.
+#: tokens. As estimates are high, one call at a time passes while anything is left. `prices` has the models that have
+#: none of their own in their config: name → [input, output], null where nobody knows it. Always returns one row;
+#: `call_id` is null where the call was refused, and the other columns say why.
 _ADMIT_CALL = """
     WITH in_flight AS (
         SELECT count(*) AS calls FROM (
@@ -71,7 +72,8 @@ _ADMIT_CALL = """
             AND (NOT %(is_held_to_budget)s::bool
                  OR EXISTS (
                      SELECT FROM budget
-                     WHERE spent_usd + reserved_usd + COALESCE(asked.estimate_usd, 0) <= limit_usd))
+                     WHERE spent_usd + reserved_usd + COALESCE(asked.estimate_usd, 0) <= limit_usd
+                         OR (reserved_usd = 0 AND spent_usd < limit_usd)))
             AND (%(retry_of)s::uuid IS NULL
                  OR EXISTS (
                      SELECT FROM retried

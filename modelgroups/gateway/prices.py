@@ -65,7 +65,7 @@ def has_known_price(model_name: str, config: Mapping[str, Any]) -> bool:
 def most_per_token(litellm_model: str) -> tuple[Decimal, Decimal] | None:
     """The most that an input and an output token of a model may cost, in USD: LiteLLM's highest tier.
 
-    None where the map does not know the model.
+    But for the one with priority, which nobody can ask for. None where the map does not know the model.
     """
     entry = _entry(litellm_model)
     if entry is None:
@@ -74,8 +74,8 @@ def most_per_token(litellm_model: str) -> tuple[Decimal, Decimal] | None:
 
 
 def _most(entry: Mapping[str, Any], name: str) -> Decimal:
-    prices = (price for key, price in entry.items() if key.startswith(name) and isinstance(price, int | Decimal))
-    return max(map(Decimal, prices), default=Decimal(0))
+    names = (key for key in entry if key.startswith(name) and not key.endswith("_priority"))
+    return max((Decimal(entry[key]) for key in names if isinstance(entry[key], int | Decimal)), default=Decimal(0))
 
 
 def has_flat_price(model_name: str, config: Mapping[str, Any]) -> bool:

@@ -108,6 +108,19 @@ def test_what_is_not_covered_is_refused_and_leaves_no_record(team: Tenant) -> No
     assert taken(team) == (0, Decimal("0.80"))
 
 
+def test_one_call_at_a_time_passes_while_anything_is_left(team: Tenant) -> None:
+    first = direct(team, max_tokens=1000)
+    with pytest.raises(BudgetTooSmall):
+        direct(team, max_tokens=1)
+
+    end(first, cost_usd="0.99")
+    end(direct(team, max_tokens=1000), cost_usd="0.01")
+
+    with pytest.raises(BudgetTooSmall):
+        direct(team, max_tokens=1)
+    assert taken(team) == (LIMIT_USD, 0)
+
+
 def test_credits_make_room(team: Tenant) -> None:
     direct(team, max_tokens=100)
     with pytest.raises(BudgetTooSmall):

@@ -165,8 +165,8 @@ def test_a_stream_whose_client_leaves_is_stopped_and_costed(stack: Stack, tenant
 
 
 def test_calls_in_jobs_are_held_to_the_same_budget(stack: Stack, tenants: Tenants) -> None:
-    # A credit is worth ten cents, an answer a dollar.
-    team = tenants.team([tenants.group("ok", **DOLLAR_MODEL)], credits_allocated=9)
+    # A credit is worth ten cents, an answer almost a dollar.
+    team = tenants.team([tenants.group("ok", **DOLLAR_MODEL)], credits_allocated=8)
     job = team.open_job()
 
     first = team.call(job, max_tokens=COMPLETION_TOKENS)
@@ -181,6 +181,7 @@ def test_calls_in_jobs_are_held_to_the_same_budget(stack: Stack, tenants: Tenant
 
 def test_credits_raise_the_budget_at_once(stack: Stack, tenants: Tenants) -> None:
     team = tenants.team([tenants.group("ok", **DOLLAR_MODEL)], credits_allocated=8)
+    assert chat(team, max_tokens=COMPLETION_TOKENS).status_code == 200
     assert chat(team, max_tokens=COMPLETION_TOKENS).status_code == 402
 
     tenants.add_credits(team, 1)
@@ -190,7 +191,8 @@ def test_credits_raise_the_budget_at_once(stack: Stack, tenants: Tenants) -> Non
 
 
 def test_a_call_without_a_limit_is_estimated_by_the_setting(stack: Stack, tenants: Tenants) -> None:
-    team = tenants.team([tenants.group("ok", **DOLLAR_MODEL)], credits_allocated=100)
+    team = tenants.team([tenants.group("ok", **DOLLAR_MODEL)], credits_allocated=8)
+    assert chat(team).status_code == 200
 
     refused = chat(team)
 
@@ -204,11 +206,12 @@ def test_no_more_calls_pass_at_once_than_the_budget_covers(
 ) -> None:
     team = tenants.team([tenants.group("slow-0.2s", **DOLLAR_MODEL)], credits_allocated=0)
     for round_ in range(1, 4):
-        tenants.add_credits(team, int(10 * ANSWER_USD / Decimal("0.10")) + 1)
+        # Exactly eight answers' price, so that nothing is left for one more.
+        tenants.add_credits(team, int(8 * ANSWER_USD / Decimal("0.10")))
         with ThreadPoolExecutor(64) as clients:
             answers = list(clients.map(lambda _: chat(team, max_tokens=COMPLETION_TOKENS), range(64)))
 
         statuses = sorted(answer.status_code for answer in answers)
-        assert statuses == [200] * 10 + [402] * 54
-        assert budget(stack, team) == (10 * round_ * ANSWER_USD, 0)
+        assert statuses == [200] * 8 + [402] * 56
+        assert budget(stack, team) == (8 * round_ * ANSWER_USD, 0)
     assert_ledger_is_sound(stack)

@@ -78,6 +78,19 @@ def test_schemas_are_no_bug_of_llm_call_s_either(team: LiveTeam) -> None:
     assert team.call(team.open_job(), **odd).status_code == 200
 
 
+def test_what_is_not_on_our_books_is_refused(team: LiveTeam) -> None:
+    for endpoint, field, value in (
+        ("chat/completions", "service_tier", "priority"),
+        ("responses", "service_tier", ["flex"]),
+        ("responses", "background", True),
+    ):
+        body = {"model": "secret-model-0", "messages": MESSAGES, "input": "Hello", field: value}
+        refused = team.api.post(f"/v1/{endpoint}", json=body)
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, field)
+    body = {"model": "secret-model-0", "messages": MESSAGES, "service_tier": "flex"}
+    assert team.api.post("/v1/chat/completions", json=body).status_code == 200
+
+
 def test_whoever_has_no_key_or_no_team_is_told_so(stack: Stack, tenants: Tenants, team: LiveTeam) -> None:
     body = {"model": "secret-model-0", "messages": MESSAGES}
     for client, status in ((stack.client(), 401), (stack.client("sk-no"), 401), (tenants.operator, 403)):

@@ -1,5 +1,6 @@
 """What a request may take is estimated high, and never by trusting it."""
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -94,6 +95,10 @@ def test_the_highest_tier_s_price_counts() -> None:
     assert price is not None
     assert price[1] >= price[0] > 0
     assert most_per_token("no-such-model") is None
+
+
+def test_the_tier_with_priority_does_not_count() -> None:
+    assert most_per_token("gpt-4.1-mini") == (Decimal("0.0000004"), Decimal("0.0000016"))
 
 
 def test_nothing_that_configures_litellm_is_passed_on_to_it() -> None:

@@ -15,7 +15,7 @@ from jobs.callpath.dispatch import Form, Order
 from jobs.callpath.idempotency import CallKey
 from jobs.errors import TeamKeyRequired
 from jobs.queries.jobs import parse_id
-from modelgroups.gateway.endpoints import CHAT, EMBEDDINGS, PROMPTS
+from modelgroups.gateway.endpoints import CHAT, EMBEDDINGS, PROMPTS, RESPONSES
 from tenancy.api.authentication import authenticate_request
 from tenancy.api.idempotency import hash_request, read_idempotency_key
 from tenancy.queries.principals import Principal
@@ -24,6 +24,8 @@ from tenancy.queries.principals import Principal
 JOB_HEADER = "X-Job-Id"
 MAX_MODEL_LENGTH = 255
 MAX_USER_LENGTH = 128
+#: Those that cost no more than a model's price.
+SERVICE_TIERS = ("auto", "default", "flex")
 #: The type of a job that is made for a direct call.
 DIRECT_JOB_TYPE = "direct_call"
 
@@ -107,4 +109,14 @@ def _parameters(body: Mapping[str, Any], endpoint: str) -> dict[str, Any]:
     options = body.get("stream_options")
     if options is not None and not isinstance(options, dict):
         raise InvalidInput("must be an object", field="stream_options")
+    _check_what_it_costs(body, endpoint)
     return {name: value for name, value in body.items() if name not in ("model", "messages", "stream")}
+
+
+def _check_what_it_costs(body: Mapping[str, Any], endpoint: str) -> None:
+    """Refuse what would cost otherwise than our books say, or later than they look."""
+    tier = body.get("service_tier")
+    if tier is not None and tier not in SERVICE_TIERS:
+        raise InvalidInput(f"must be one of {', '.join(SERVICE_TIERS)}: others have other prices", field="service_tier")
+    if endpoint == RESPONSES and _flag(body, "background"):
+        raise InvalidInput("a response in the background is not supported", field="background")
