@@ -37,9 +37,14 @@ def usage(reported: Any) -> dict[str, Any]:
     return {**reported, **translated}
 
 
+def has_error(body: Mapping[str, Any]) -> bool:
+    """Whether a body or a chunk speaks of an error, in whatever shape: the text is the provider's own."""
+    return bool(body.get("error")) or isinstance(body.get("error"), dict)
+
+
 def has_answer(endpoint: str, body: Mapping[str, Any]) -> bool:
     """Whether a body in one piece is an answer at all. Chat's is read elsewhere."""
-    return bool(body.get(_CONTENTS[endpoint])) and not isinstance(body.get("error"), dict)
+    return bool(body.get(_CONTENTS[endpoint])) and not has_error(body)
 
 
 def public(body: Mapping[str, Any], target: Target) -> dict[str, Any]:
@@ -58,10 +63,12 @@ def shown(chunks: Iterable[Mapping[str, Any]], request: ChatRequest, target: Tar
     wants_usage = isinstance(options, dict) and bool(options.get("include_usage"))
     found = []
     for chunk in chunks:
-        if not chunk or isinstance(chunk.get("error"), dict) or chunk.get("type") in _ERRORS:
+        if not chunk or has_error(chunk) or chunk.get("type") in _ERRORS:
             continue
         piece = public(chunk, target)
         if isinstance(piece.get("response"), dict):
+            if has_error(piece["response"]):
+                continue
             piece["response"] = public(piece["response"], target)
         if request.endpoint != RESPONSES and "usage" in piece and not wants_usage:
             del piece["usage"]
@@ -88,9 +95,8 @@ def _as_choice(choice: Any) -> dict[str, Any]:
 def _as_chunk_of_response(event: Mapping[str, Any]) -> dict[str, Any]:
     response = event.get("response")
     response = response if isinstance(response, dict) else {}
-    if event["type"] in _ERRORS:
-        error = response.get("error") or event
-        return {"error": error if isinstance(error, dict) else {}}
+    if event["type"] in _ERRORS or has_error(event) or has_error(response):
+        return {"error": response.get("error") or event.get("error") or event}
     chunk: dict[str, Any] = {
         "choices": [{"delta": {"content": event.get("delta")}, "finish_reason": _ENDS.get(str(event["type"]))}]
     }

@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 import aiohttp
 
 from modelgroups.gateway import endpoints, passed_on, proxy_calls
-from modelgroups.gateway.endpoints import CHAT, COMPLETIONS, RESPONSES, has_answer, public
+from modelgroups.gateway.endpoints import CHAT, COMPLETIONS, RESPONSES, has_answer, has_error, public
 from modelgroups.gateway.errors import AttemptFailed, Cause, cause_of_status
 from modelgroups.gateway.parameters import SAMPLING, litellm_name
 from modelgroups.gateway.prices import cost_usd, has_flat_price, has_known_price, provider_of
@@ -231,7 +231,7 @@ def _read(answer: Mapping[str, Any], target: Target) -> ChatAnswer:
     choice = choice if isinstance(choice, dict) else {}
     message = choice.get("message")
     content = message.get("content") if isinstance(message, dict) else None
-    if not isinstance(message, dict) or not isinstance(content, str | None):
+    if not isinstance(message, dict) or not isinstance(content, str | None) or has_error(answer):
         raise AttemptFailed(Cause.MALFORMED_ANSWER, error_class="EmptyAnswer", usage=usage)
     tool_calls = message.get("tool_calls")
     return ChatAnswer(

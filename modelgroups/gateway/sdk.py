@@ -20,7 +20,7 @@ import httpx
 import litellm
 
 from modelgroups.gateway import endpoints, passed_on
-from modelgroups.gateway.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, public
+from modelgroups.gateway.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, has_error, public
 from modelgroups.gateway.errors import AttemptFailed, Cause, cause_of_status
 from modelgroups.gateway.parameters import SAMPLING, litellm_name, own_price
 from modelgroups.gateway.retry_after import retry_after_s
@@ -57,7 +57,12 @@ async def chat(target: Target, request: ChatRequest, *, timeout_s: float) -> Cha
         async with asyncio.timeout(timeout_s):
             response = await _ask(target, request, timeout=timeout_s)
             answer = (_read if request.endpoint in ("", CHAT) else _read_other)(response, target)
-            return replace(answer, body=public(_body(response), target)) if request.endpoint else answer
+            if not request.endpoint:
+                return answer
+            body = _body(response)
+            if has_error(body):
+                raise AttemptFailed(Cause.MALFORMED_ANSWER, error_class="EmptyAnswer", usage=answer.usage)
+            return replace(answer, body=public(body, target))
     except TimeoutError as error:
         raise AttemptFailed(Cause.TIMEOUT, error_class="Timeout") from error
 

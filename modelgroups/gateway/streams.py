@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from modelgroups.gateway.endpoints import as_chat_chunk
+from modelgroups.gateway.endpoints import as_chat_chunk, has_error
 from modelgroups.gateway.errors import AttemptFailed, Cause, cause_of_status
 from modelgroups.gateway.types import ChatDelta, short_text
 
@@ -99,7 +99,7 @@ class ChatStream:
     def _take(self, chunk: Mapping[str, Any], texts: list[str], calls: list[dict[str, Any]]) -> None:
         if chunk is END:
             self.has_ended = True
-        if isinstance(chunk.get("error"), dict):
+        if has_error(chunk):
             raise AttemptFailed(_cause(chunk["error"]), error_class="ErrorEvent")
         if isinstance(chunk.get("usage"), dict):
             self.reported_usage = chunk["usage"]
@@ -139,9 +139,9 @@ class ChatStream:
                 call["function"][name] += function[name]
 
 
-def _cause(error: Mapping[str, Any]) -> Cause:
+def _cause(error: Any) -> Cause:
     """An error in the middle of a stream has no status of its own; some providers put one into its code."""
-    code = error.get("code")
+    code = error.get("code") if isinstance(error, dict) else None
     code = int(code) if isinstance(code, str) and code.isascii() and code.isdigit() else code
     return cause_of_status(code) if isinstance(code, int) and 400 <= code < 600 else Cause.PROVIDER_ERROR
 

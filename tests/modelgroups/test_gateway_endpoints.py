@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from modelgroups.gateway import chat, openai_http, sdk
-from modelgroups.gateway.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, as_chat_chunk, shown
+from modelgroups.gateway.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, as_chat_chunk, has_answer, shown
 from modelgroups.gateway.errors import AttemptFailed, Cause
+from modelgroups.gateway.streams import ChatStream
 from modelgroups.gateway.types import ChatAnswer, ChatRequest, Target
 from tests.support.fake_endpoints import VECTOR
 from tests.support.fake_provider import ANSWER, COMPLETION_TOKENS, PROMPT_TOKENS
@@ -142,3 +143,21 @@ def test_what_a_client_did_not_ask_for_is_left_out_and_errors_always_are() -> No
     failed = [{"type": "response.failed", "response": {"error": {"message": "sk-secret"}}}]
     assert shown(failed, REQUESTS[RESPONSES], asked) == []
     assert "error" in as_chat_chunk(RESPONSES, failed[0])
+
+
+@pytest.mark.parametrize("error", ["sk-secret", {"message": "sk-secret"}, ["sk-secret"], 1, {}])
+def test_an_error_of_any_shape_is_not_passed_on(error: Any) -> None:
+    asked = Target("public-name", {"model": "openai/gpt-4o-mini"}, "sk-test")
+    for endpoint, chunk in (
+        (CHAT, {"choices": [{"delta": {"content": "x"}}], "error": error}),
+        (COMPLETIONS, {"choices": [{"text": "x"}], "error": error}),
+        (RESPONSES, {"type": "response.output_text.delta", "delta": "x", "error": error}),
+        (RESPONSES, {"type": "response.completed", "response": {"error": error}}),
+        (RESPONSES, {"type": "response.failed", "response": {"error": error}}),
+    ):
+        assert shown([chunk], REQUESTS[endpoint], asked) == []
+        with pytest.raises(AttemptFailed):
+            ChatStream(lambda delta: None, endpoint=endpoint).take([chunk])
+    assert not has_answer(COMPLETIONS, {"choices": [{"text": "x"}], "error": error})
+    with pytest.raises(AttemptFailed):
+        openai_http._read({"choices": [{"message": {"content": "x"}}], "error": error}, asked)
