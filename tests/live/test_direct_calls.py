@@ -148,6 +148,43 @@ def test_an_idempotency_key_is_honoured(stack: Stack, team: LiveTeam) -> None:
     assert len(calls_of(stack, team)) == 1
 
 
+def test_a_key_is_for_an_endpoint_and_a_job_whatever_the_path(stack: Stack, team: LiveTeam) -> None:
+    def made(path: str, **headers: str) -> httpx.Response:
+        payload = {"model": "secret-model-0", "messages": MESSAGES}
+        return team.api.post(path, json=payload, headers={"Idempotency-Key": "one", **headers})
+
+    assert made("/v1/chat/completions").status_code == 200
+    assert made("/chat/completions").headers["Idempotency-Replayed"] == "true"
+    in_job = made("/v1/chat/completions", **{"X-Job-Id": team.open_job()})
+    assert (in_job.status_code, in_job.json()["error"]["code"]) == (422, "idempotency_key_reused")
+    assert len(calls_of(stack, team)) == 1
+
+
+def test_a_paid_answer_is_replayed_after_direct_calls_became_jobs(stack: Stack, team: LiveTeam) -> None:
+    def once() -> httpx.Response:
+        payload = {"model": "secret-model-0", "messages": MESSAGES}
+        return team.api.post("/v1/chat/completions", json=payload, headers={"Idempotency-Key": "before"})
+
+    first = once()
+    stack.query("UPDATE tenancy_team SET direct_calls_are_jobs = true WHERE team_id = %s", team.team_id)
+    again = once()
+
+    assert (again.status_code, again.content) == (200, first.content)
+
+
+def test_models_that_are_switched_off_are_not_listed(stack: Stack, tenants: Tenants) -> None:
+    team = tenants.team([tenants.group("ok", "ok")])
+    stack.query(
+        "UPDATE modelgroups_groupmodel m SET is_enabled = false FROM modelgroups_modelgroup g"
+        " WHERE g.id = m.group_id AND g.group_name = %s AND m.model_name = 'secret-model-1'",
+        team.group,
+    )
+
+    listed = [model["id"] for model in team.api.get("/v1/models").json()["data"]]
+
+    assert listed == ["secret-model-0", team.group]
+
+
 def test_a_stream_whose_client_leaves_is_stopped_and_costed(stack: Stack, tenants: Tenants) -> None:
     team = tenants.team([tenants.group("tokens-50-at-20")])
     payload = {"model": "secret-model-0", "messages": MESSAGES, "stream": True}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -44,9 +45,11 @@ async def read_order(request: HttpRequest, endpoint: str) -> Order:
     key = read_idempotency_key(request.headers)
     if key is not None and form is Form.STREAM:
         raise InvalidInput("an Idempotency-Key is for answers in one piece, not for streams", field="stream")
+    job = _job(request, principal, body)
+    in_job = str(job) if isinstance(job, UUID) else None
     return Order(
         team=principal.team,
-        job=_job(request, principal, body),
+        job=job,
         request=CallRequest(
             model_group=_model(body),
             messages=_messages(body) if endpoint == CHAT else [],
@@ -55,7 +58,7 @@ async def read_order(request: HttpRequest, endpoint: str) -> Order:
             key=CallKey(principal.idempotency_scope, key) if key is not None else None,
         ),
         form=form,
-        request_hash=hash_request("POST", request.path, [form, body]) if key is not None else b"",
+        request_hash=hash_request("POST", endpoint, [form, in_job, body]) if key is not None else b"",
     )
 
 
