@@ -70,7 +70,8 @@ def _models(team: TeamRef) -> Iterator[dict[str, Any]]:
     names: dict[str, tuple[int, str]] = {}
     for group in groups:
         created = int(group.created_at.timestamp())
-        for model in sorted(group.models.all(), key=lambda model: (model.priority, model.position)):
+        enabled = (model for model in group.models.all() if model.is_enabled)
+        for model in sorted(enabled, key=lambda model: (model.priority, model.position)):
             names.setdefault(model.model_name, (created, "model"))
     for group in groups:
         names.setdefault(group.group_name, (int(group.created_at.timestamp()), "model-group"))
