@@ -18,8 +18,13 @@ def job_part(ended: Completion) -> dict[str, Any]:
     }
 
 
-def job_of_call(call_id: UUID) -> dict[str, Any]:
-    """The same for an earlier call, as it is now. Where the job has not ended, nobody knows yet what it costs."""
+def job_of_call(call_id: UUID) -> dict[str, Any] | None:
+    """The same for an earlier call, as it is now; None for one that was made directly.
+
+    Where the job has not ended, nobody knows yet what it costs.
+    """
     job_id = Call.objects.values_list("job_id", flat=True).get(id=call_id)
+    if job_id is None:
+        return None
     ended = completion(job_id=job_id, team_pk=None)
     return job_part(ended) if ended.completed_at else {"job_id": str(job_id), "status": ended.status}
