@@ -14,7 +14,10 @@ from modelgroups.gateway.types import ChatAnswer, ChatRequest, Target, Usage
 
 async def ask(target: Target, request: ChatRequest, *, timeout_s: float) -> ChatAnswer:
     """Ask one model once. Raises AttemptFailed; no other exception means a bug of ours."""
-    return await _way(target, request.endpoint).chat(target, request, timeout_s=timeout_s)
+    try:
+        return await _way(target, request.endpoint).chat(target, request, timeout_s=timeout_s)
+    except AttemptFailed as error:
+        raise _of_endpoint(error, request.endpoint) from error
 
 
 async def stream(
@@ -31,7 +34,7 @@ async def stream(
         into.finish()
     except AttemptFailed as error:
         if not into.has_begun:
-            raise
+            raise _of_endpoint(error, request.endpoint) from error
         raise AttemptFailed(
             Cause.CUT_SHORT if error.cause == Cause.UNREACHABLE else error.cause,
             error_class=error.error_class,
@@ -44,6 +47,20 @@ async def stream(
         finish_reason=into.finish_reason,
         usage=_usage(target, request, into),
         tool_calls=into.tool_calls,
+    )
+
+
+def _of_endpoint(error: AttemptFailed, endpoint: str) -> AttemptFailed:
+    """The failure as it counts there.
+
+    Outside chat, a 403 or 404 most often says that the model, or what the request names, is nothing for the endpoint.
+    That is the client's mistake, for which the model must not rest; another model may do.
+    """
+    is_about_model = error.cause in (Cause.AUTHENTICATION, Cause.MODEL_NOT_FOUND) and error.http_status in (403, 404)
+    if endpoint in ("", endpoints.CHAT) or not is_about_model:
+        return error
+    return AttemptFailed(
+        Cause.UNSUPPORTED, error_class=error.error_class, http_status=error.http_status, usage=error.usage
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from jobs.callpath.cooldown import TROUBLE
 from modelgroups.gateway import chat, openai_http, sdk
 from modelgroups.gateway.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, as_chat_chunk, has_answer, shown
 from modelgroups.gateway.errors import AttemptFailed, Cause
@@ -161,3 +162,24 @@ def test_an_error_of_any_shape_is_not_passed_on(error: Any) -> None:
     assert not has_answer(COMPLETIONS, {"choices": [{"text": "x"}], "error": error})
     with pytest.raises(AttemptFailed):
         openai_http._read({"choices": [{"message": {"content": "x"}}], "error": error}, asked)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "status", "cause"),
+    [
+        (EMBEDDINGS, 404, Cause.UNSUPPORTED),
+        (RESPONSES, 403, Cause.UNSUPPORTED),
+        (EMBEDDINGS, 401, Cause.AUTHENTICATION),
+        (CHAT, 404, Cause.MODEL_NOT_FOUND),
+    ],
+)
+def test_a_model_does_not_rest_for_a_client_s_mistake(
+    provider: FakeProvider, endpoint: str, status: int, cause: Cause
+) -> None:
+    asked = target(provider, f"status-{status}")
+
+    with pytest.raises(AttemptFailed) as failed:
+        run(lambda: chat.ask(asked, REQUESTS[endpoint], timeout_s=10))
+
+    assert (failed.value.cause, failed.value.http_status) == (cause, status)
+    assert (cause in TROUBLE) is (cause != Cause.UNSUPPORTED)
