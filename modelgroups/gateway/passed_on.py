@@ -1,7 +1,7 @@
 """What an OpenAI client may say to LiteLLM's SDK or proxy.
 
-Both take their own settings by the same door as a request's parameters: an address to call, a key, a mocked answer. A
-provider that is asked directly just refuses what it does not know, so it is told everything.
+Both take their own settings by the same door as a request's parameters: an address to call, a key, a mocked answer. So
+may a provider that is asked directly, behind whose address another LiteLLM may be.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,8 @@ KNOWN = frozenset(
         "tool_choice", "tools", "top_logprobs", "top_p", "truncation", "user", "verbosity", "web_search_options",
     }
 )  # fmt: skip
-#: LiteLLM's own, at its proxy, and in `extra_body` of some of its providers.
+#: LiteLLM's own, at its proxy, and in `extra_body` of some of its providers; and what makes OpenRouter ask another
+#: model than the one that was priced, or add to it.
 LITELLM_S = frozenset(
     {
         "api_base", "api_key", "api_version", "azure_ad_token", "base_url", "cache", "caching", "client",
@@ -27,8 +28,9 @@ LITELLM_S = frozenset(
         "disable_fallbacks", "extra_body", "extra_headers", "fallbacks", "guardrails", "headers",
         "input_cost_per_token",
         "litellm_metadata", "litellm_params", "max_retries", "metadata", "mock_response", "mock_testing_fallbacks",
-        "mock_timeout", "mock_tool_calls", "model_config", "model_info", "model_list", "num_retries", "organization",
-        "output_cost_per_token", "proxy_server_request", "request_timeout", "router_settings", "tags", "timeout",
+        "mock_timeout", "mock_tool_calls", "model_config", "model_info", "model_list", "models", "num_retries",
+        "organization", "output_cost_per_token", "plugins", "provider", "proxy_server_request",
+        "request_timeout", "route", "router_settings", "tags", "timeout",
         "user_config", "vertex_credentials", "vertex_project", "vertex_location", "region_name",
     }
 )  # fmt: skip
@@ -37,8 +39,12 @@ OURS = frozenset({"model", "messages", "stream", "stream_options"})
 
 
 def to_provider(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """For one that is asked directly."""
-    return {name: value for name, value in parameters.items() if name not in OURS}
+    """For one that is asked directly. OpenAI itself has a parameter by one of the names: `metadata`."""
+    return {
+        name: value
+        for name, value in parameters.items()
+        if name not in OURS and (name == "metadata" or not _is_litellm_s(name))
+    }
 
 
 def to_proxy(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -105,10 +105,12 @@ def test_nothing_that_configures_litellm_is_passed_on_to_it() -> None:
     sly = {
         "api_base": "http://169.254.169.254/", "api_key": "sk", "mock_response": "free", "fallbacks": ["gpt-4"],
         "model_list": [], "extra_headers": {"a": "b"}, "aws_access_key_id": "x", "_skip_mcp_handler": False,
-        "extra_body": {"model": "other"}, "custom_llm_provider": "x", "metadata": {"tags": []},
+        "extra_body": {"model": "other"}, "custom_llm_provider": "x", "metadata": {"tags": []}, "user_config": {},
+        "models": ["other"], "route": "fallback", "provider": {}, "plugins": [{"id": "web"}],
     }  # fmt: skip
     fine = {"temperature": 0.5, "user": "u"}
 
+    assert to_provider({**sly, **fine, "brand_new": 1}) == {**fine, "metadata": {"tags": []}, "brand_new": 1}
     assert to_sdk({**sly, **fine, "brand_new": 1}) == {**fine, "extra_body": {"brand_new": 1}}
     assert to_proxy({**sly, **fine, "brand_new": 1}) == {**fine, "brand_new": 1}
 
