@@ -72,12 +72,10 @@ STATUS = {
 }
 
 
-#: On OpenAI-compatible paths, what their clients make something of: by code, or by a failed call's cause.
+#: On OpenAI-compatible paths, what their clients make something of: by a failed call's cause.
 OPENAI_STATUS = {"rate_limited": 429, "unsupported": 400}
 #: Of the statuses at which OpenAI's clients try again, those where that is of no use.
-_NOT_TO_BE_RETRIED = frozenset(
-    {"budget_exhausted", "insufficient_credits", "job_already_ended", "not_retryable", "model_group_in_use"}
-)
+_NOT_TO_BE_RETRIED = frozenset({"budget_exhausted", "insufficient_credits", "job_already_ended"})
 
 
 def status_of(code: str) -> int:
@@ -157,7 +155,7 @@ def _describe_domain_error(error: DomainError, request: HttpRequest | None) -> A
     status, cause = status_of(error.code), getattr(error, "cause", None)
     headers = {}
     if _is_openai(request):
-        status = OPENAI_STATUS.get(cause or "", OPENAI_STATUS.get(error.code, status))
+        status = OPENAI_STATUS.get(cause or "", status)
         if error.code in _NOT_TO_BE_RETRIED:
             headers["x-should-retry"] = "false"
     if status == 401:

@@ -103,6 +103,8 @@ def test_what_is_not_there_and_what_is_too_large(team: LiveTeam) -> None:
     for answer, status in (
         (team.api.get("/v1/files"), 404),
         (team.api.get("/v1/models/%00"), 404),
+        (team.api.post("/chat/completions/", json={}), 404),
+        (team.api.get("/models/"), 404),
         (team.api.delete("/v1/models"), 405),
         (team.api.get("/chat/completions"), 405),
         (team.api.post("/v1/chat/completions", content=b" " * (11 * 1024 * 1024)), 413),

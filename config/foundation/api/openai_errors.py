@@ -26,9 +26,9 @@ _SERVER_ERRORS = frozenset(
 
 
 def is_openai_path(path: str) -> bool:
-    """Whether OpenAI's clients call it."""
+    """Whether OpenAI's clients call it, be it with a slash too many."""
     below = path.removeprefix(PREFIX) if path.startswith(f"{PREFIX}/") else path
-    return path == PREFIX or below != path or below in ENDPOINTS or below.startswith("/models/")
+    return path == PREFIX or below != path or below.rstrip("/") in ENDPOINTS or below.startswith("/models/")
 
 
 def openai_error(message: str, code: str, *, cause: str | None = None, param: str | None = None) -> dict[str, Any]:
