@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from django.apps import apps
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 
+from billing.models import RefillUpload
 from jobs.queries.attention import MOST, Attention
 from jobs.queries.dashboard import Scope
 from tenancy.models import Alert
@@ -106,12 +106,8 @@ def _of_the_installation(attention: Attention) -> list[Item]:
 
 
 def _waiting_refills() -> list[Item]:
-    """Uploads that wait for a second person's approval, where this installation has uploads."""
-    try:
-        uploads: Any = apps.get_app_config("billing").get_model("RefillUpload")
-    except LookupError:
-        return []
-    count = uploads.objects.filter(state="waiting").count()
+    """Uploads that wait for a second person's approval."""
+    count = RefillUpload.objects.filter(state=RefillUpload.State.WAITING).count()
     url = _list("billing_refillupload", state__exact="waiting") if count else ""
     return [Item(f"{count} refills wait for approval", url, "approval")] if count else []
 

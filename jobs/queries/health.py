@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from decimal import Decimal
+from datetime import timedelta
 
-from django.db.models import Avg, Count, Max, Q, Sum
+from django.db.models import Avg, Count, Q
 from django.utils import timezone
 
 from jobs.models import Attempt
@@ -22,8 +21,6 @@ class ModelHealth:
     attempts: int = 0
     failed: int = 0
     latency_ms: int | None = None
-    cost_usd: Decimal | None = None
-    last_failed_at: datetime | None = None
 
     @property
     def failed_percent(self) -> int:
@@ -42,8 +39,6 @@ def health_of(model_names: Sequence[str]) -> Mapping[str, ModelHealth]:
             attempts=Count("id"),
             failed=Count("id", filter=is_failed),
             latency=Avg("latency_ms", filter=~is_failed),
-            cost=Sum("cost_usd"),
-            last_failed_at=Max("started_at", filter=is_failed),
         )
     )
     return {
@@ -51,8 +46,6 @@ def health_of(model_names: Sequence[str]) -> Mapping[str, ModelHealth]:
             attempts=row["attempts"],
             failed=row["failed"],
             latency_ms=None if row["latency"] is None else round(row["latency"]),
-            cost_usd=row["cost"],
-            last_failed_at=row["last_failed_at"],
         )
         for row in rows
     }

@@ -68,24 +68,6 @@ class GroupTeamInline(ReadOnlyInline):
         return super().get_queryset(request).select_related("team")
 
 
-class TeamGroupInline(ReadOnlyInline):
-    """The groups that a team may use: for the team's page."""
-
-    model = GroupAssignment
-    verbose_name_plural = "model groups"
-    fields = ("group", "status")
-    readonly_fields = fields
-    show_change_link = False
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """With the groups."""
-        return super().get_queryset(request).select_related("group")
-
-    def status(self, assignment: GroupAssignment) -> str:
-        """The group's."""
-        return assignment.group.status
-
-
 @admin.register(ModelGroup)
 class ModelGroupAdmin(BrowseAdmin):
     """A group and its models in one form; an inactive group answers as if it were not assigned."""
