@@ -1,4 +1,4 @@
-"""The admin of refills and refill policies. Policies are set through the API, which checks them as a whole."""
+"""The admin of refills and refill policies. Policies are set on a team's page and through the API, by one service."""
 
 from typing import Any
 

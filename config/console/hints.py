@@ -25,7 +25,7 @@ HINTS: dict[str, str] = {
     "tenancy.auditentry": ("Nothing has been changed yet. From the first organization on, every change is here."),
     "modelgroups.modelgroup": (
         "A model group is what apps ask instead of a model: models in the order in which they are tried. Make "
-        "the first by POST /api/model-groups/create, then assign it to a team."
+        "the first here, or by POST /api/model-groups/create, then assign it to a team."
     ),
     "modelgroups.groupmodel": ("Models come with their group: make a model group first."),
     "modelgroups.groupassignment": ("No team may use a group yet. Assign groups on the team's page."),
@@ -36,7 +36,10 @@ HINTS: dict[str, str] = {
         "No job has been opened. Give a team credits and a model group; then its app opens one by POST "
         "/api/jobs/create with the team's key."
     ),
-    "jobs.call": ("Calls belong to jobs: POST /api/jobs/{job_id}/llm-call makes one."),
+    "jobs.call": (
+        "Calls are made in a job, by POST /api/jobs/{job_id}/llm-call, or on OpenAI's paths, such as "
+        "POST /v1/chat/completions, where they may be direct: without a job."
+    ),
     "jobs.attempt": ("Each call tries the group's models in their order. There has been no call yet."),
     "jobs.callprocess": ("No web process or worker has reported. Start them (Procfile), and look at /health."),
     "billing.ledgerentry": (
