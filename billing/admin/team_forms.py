@@ -24,8 +24,9 @@ from tenancy.models import Team
 
 #: As what credits can be given; an adjustment is a correction's.
 GRANTED_KINDS = [(kind.value, kind.label) for kind in CreditGrant.Kind if kind != CreditGrant.Kind.ADJUSTMENT]
-#: Offered to choose from; a team may have 256.
+#: Offered to choose from, and that a team may have, as the API has it.
 MAX_GROUPS_SHOWN = 500
+MAX_GROUPS = 256
 
 
 class CreditsField(forms.IntegerField):
@@ -47,6 +48,12 @@ class GroupsField(forms.MultipleChoiceField):
         names = [*own, *others.values_list("group_name", flat=True)[:MAX_GROUPS_SHOWN]]
         self.choices = [(name, name) for name in names]
         return own
+
+    def validate(self, value: list[str]) -> None:
+        """Raises ValidationError."""
+        super().validate(value)
+        if len(value) > MAX_GROUPS:
+            raise ValidationError(f"A team has {MAX_GROUPS} groups at most.")
 
 
 class CreateTeamForm(ConsoleForm):

@@ -28,6 +28,8 @@ from modelgroups.services.groups import HIDDEN, ModelSpec, check_models, without
 from tenancy.admin import MetadataField
 
 MAX_MODELS = 32
+#: As the API has it.
+MAX_DESCRIPTION = 4096
 
 
 class GroupForm(forms.ModelForm):
@@ -36,6 +38,13 @@ class GroupForm(forms.ModelForm):
     class Meta:
         model = ModelGroup
         fields = ("group_name", "display_name", "description", "status", "metadata")
+
+    def clean_description(self) -> str:
+        """Raises ValidationError for one that is too long."""
+        description: str = self.cleaned_data["description"]
+        if len(description) > MAX_DESCRIPTION:
+            raise ValidationError(f"At most {MAX_DESCRIPTION:,} characters, not {len(description):,}.")
+        return description
 
 
 class GroupModelForm(forms.ModelForm):
