@@ -18,7 +18,7 @@ from jobs.services.checks import request_check, wait_for_check
 from modelgroups.gateway.parameters import CREDENTIAL
 from modelgroups.models import GroupModel, ProviderCredential
 from tenancy.admin import ReadOnlyAdmin, actor_of, in_a_row, link
-from tenancy.admin.forms import form_page
+from tenancy.admin.forms import ConsoleForm, form_page
 
 TEST_PERMISSION = "modelgroups.test_modelgroup"
 #: How long the outcome's page waits for it, after which it says how to look again.
@@ -27,8 +27,8 @@ WAIT_S = 5.0
 LOST_AFTER_S = 120
 
 
-class CheckForm(forms.Form):
-    """With whose credential, where organizations have one of their own."""
+class CheckForm(ConsoleForm):
+    """With whose credential, where organizations have one of their own. Sent twice, it is one call."""
 
     organization = forms.ChoiceField(label="With the credential of", required=False, widget=UnfoldAdminSelectWidget)
 
@@ -86,11 +86,16 @@ class ModelCheckAdmin(ReadOnlyAdmin):
 
         def act(form: CheckForm) -> HttpResponse:
             organization = form.cleaned_data.get("organization")
-            check = request_check(
-                model_pk=pk,
-                organization_pk=int(organization) if organization else None,
-                actor=actor_of(request),
+            check = form.once(
+                request,
+                lambda: request_check(
+                    model_pk=pk,
+                    organization_pk=int(organization) if organization else None,
+                    actor=actor_of(request),
+                ),
             )
+            if check is None:
+                return HttpResponseRedirect(reverse("admin:jobs_modelcheck_changelist"))
             return HttpResponseRedirect(reverse("admin:jobs_modelcheck_change", args=[check.pk]))
 
         return form_page(

@@ -1,5 +1,6 @@
 """Test calls to one model: asked for here, made by a worker (`jobs.callpath.checks`)."""
 
+import logging
 import time
 from datetime import timedelta
 from functools import partial
@@ -10,13 +11,16 @@ from django.db import transaction
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from config.foundation.errors import DependencyUnavailable
 from jobs.errors import ModelGone
 from jobs.models import ModelCheck
 from modelgroups.models import GroupModel
 from tenancy.services import audit
 
+logger = logging.getLogger(__name__)
+
 CHECK_MODEL_TASK = "jobs.check_model"
+#: The cause where the call was never sent.
+NOT_HANDED_OVER = "broker_unavailable"
 #: Checks are looked at when they are made, and perhaps the day after.
 KEEP_FOR = timedelta(days=30)
 #: How often the page that waits for an outcome looks.
@@ -27,7 +31,7 @@ LOOK_S = 0.2
 def request_check(*, model_pk: int, organization_pk: int | None, actor: str) -> ModelCheck:
     """Have a worker send one small chat call to the model, with the credential that this organization's teams have.
 
-    No team is charged for it. Raises ModelGone; DependencyUnavailable where it could not be handed to a worker.
+    No team is charged for it. Where it cannot be handed to a worker, it has failed. Raises ModelGone.
     """
     ModelCheck.objects.filter(created_at__lt=timezone.now() - KEEP_FOR).delete()
     model = GroupModel.objects.select_related("group").defer("api_key_encrypted").filter(pk=model_pk).first()
@@ -55,7 +59,13 @@ def _hand_over(check_id: UUID) -> None:
     try:
         current_app.send_task(CHECK_MODEL_TASK, kwargs={"check_id": str(check_id)})
     except OperationalError as error:
-        raise DependencyUnavailable("broker") from error
+        logger.warning("the broker is away, so nobody tests the model: %s", error)
+        ModelCheck.objects.filter(id=check_id, state=ModelCheck.State.QUEUED).update(
+            state=ModelCheck.State.FAILED,
+            cause=NOT_HANDED_OVER,
+            error_class=type(error).__name__,
+            ended_at=timezone.now(),
+        )
 
 
 def wait_for_check(check_id: UUID, *, within_s: float) -> None:

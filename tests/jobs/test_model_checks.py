@@ -1,6 +1,7 @@
 """Test calls to models, and how models do."""
 
 import os
+import uuid
 from datetime import timedelta
 from typing import Any
 
@@ -52,7 +53,7 @@ def test_it_is_asked_for_by_a_post_and_put_on_record(
     assert superuser.get(NEW, model.pk).status_code == 200
     assert not ModelCheck.objects.exists()
 
-    answer = superuser.post(NEW, model.pk)
+    answer = superuser.post(NEW, model.pk, token=uuid.uuid4())
 
     check = ModelCheck.objects.get()
     assert answer.headers["Location"] == f"/admin/jobs/modelcheck/{check.pk}/change/"
@@ -78,7 +79,7 @@ def test_a_test_that_no_worker_took_is_said_to_be_lost(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_without_redis_the_form_says_so(
+def test_without_redis_a_test_has_failed(
     superuser: AdminClient, model: GroupModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from kombu.exceptions import OperationalError
@@ -87,18 +88,28 @@ def test_without_redis_the_form_says_so(
         raise OperationalError
 
     monkeypatch.setattr("celery.current_app.send_task", refused)
-    answer = superuser.post(NEW, model.pk)
-    assert answer.status_code == 200
-    assert "unavailable" in answer.content.decode()
+    answer = superuser.post(NEW, model.pk, token=uuid.uuid4())
+    assert answer.status_code == 302
+    check = ModelCheck.objects.get()
+    assert (check.state, check.cause) == ("failed", "broker_unavailable")
+    assert "broker_unavailable" in superuser.html(PAGE, check.pk)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_form_that_is_sent_twice_is_one_paid_call(superuser: AdminClient, model: GroupModel, sent: list[Any]) -> None:
+    token = uuid.uuid4()
+    for _ in range(2):
+        assert superuser.post(NEW, model.pk, token=token).status_code == 302
+    assert (ModelCheck.objects.count(), len(sent)) == (1, 1)
 
 
 def test_who_may_not_test_does_not(model: GroupModel, sent: list[Any]) -> None:
     viewer = AdminClient(["modelgroups.view_modelgroup", "modelgroups.change_modelgroup", "jobs.view_modelcheck"])
     assert viewer.get(NEW, model.pk).status_code == 403
-    assert viewer.post(NEW, model.pk).status_code == 403
+    assert viewer.post(NEW, model.pk, token=uuid.uuid4()).status_code == 403
     assert not ModelCheck.objects.exists()
     tester = AdminClient(["modelgroups.test_modelgroup"], name="tester")
-    check = tester.post(NEW, model.pk).headers["Location"]
+    check = tester.post(NEW, model.pk, token=uuid.uuid4()).headers["Location"]
     assert "still running" in tester.html(PAGE, check.split("/")[-3])
 
 
@@ -112,14 +123,14 @@ def test_it_can_be_made_with_an_organizations_own_credential(
     model = GroupModel.objects.get(group__group_name="Named")
     assert tenant.organization_id in superuser.html(NEW, model.pk)
 
-    assert superuser.post(NEW, model.pk, organization="7777").status_code == 200
-    assert superuser.post(NEW, model.pk, organization=organization.pk).status_code == 302
+    assert superuser.post(NEW, model.pk, token=uuid.uuid4(), organization="7777").status_code == 200
+    assert superuser.post(NEW, model.pk, token=uuid.uuid4(), organization=organization.pk).status_code == 302
 
     assert ModelCheck.objects.get().organization == organization
 
 
 def test_a_model_that_is_gone_is_not_tested(superuser: AdminClient, sent: list[Any]) -> None:
-    assert superuser.post(NEW, 4711).status_code == 404
+    assert superuser.post(NEW, 4711, token=uuid.uuid4()).status_code == 404
     assert superuser.get(HEALTH, group="x").status_code == 404
 
 

@@ -86,7 +86,7 @@ def test_who_has_no_such_credential_is_not_served_with_another(
 
 def outcome_of(console: LiveConsole, stack: Stack, model: int) -> tuple[str, dict[str, Any]]:
     """The page of the outcome, which has waited for it, and the row."""
-    page = console.post(f"/admin/jobs/modelcheck/new/{model}/")
+    page = console.post(f"/admin/jobs/modelcheck/new/{model}/", token=uuid.uuid4())
     assert page.status_code == 200
     row = stack.query("SELECT * FROM jobs_modelcheck WHERE model_id = %s ORDER BY created_at DESC LIMIT 1", model)[0]
     return page.text, row
