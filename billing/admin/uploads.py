@@ -142,25 +142,25 @@ class RefillUploadAdmin(ReadOnlyAdmin):
     def confirm(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Have it carried out, now or after approval."""
 
-        def step(upload: RefillUpload) -> RefillUpload:
-            return refill_uploads.confirm_upload(upload_id=upload.id, actor=actor_of(request))
+        def step(upload: RefillUpload, reason: str) -> RefillUpload:
+            return refill_uploads.confirm_upload(upload_id=upload.id, actor=actor_of(request), reason=reason)
 
         return self._step(request, object_id, step, word="Confirm", permissions=(CREDITS,))
 
     def approve(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Let another's upload run."""
 
-        def step(upload: RefillUpload) -> RefillUpload:
+        def step(upload: RefillUpload, reason: str) -> RefillUpload:
             user: Any = request.user
-            return refill_uploads.approve_upload(upload_id=upload.id, user=user, actor=actor_of(request))
+            return refill_uploads.approve_upload(upload_id=upload.id, user=user, actor=actor_of(request), reason=reason)
 
         return self._step(request, object_id, step, word="Approve", permissions=(APPROVE,))
 
     def cancel(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Give it up, or refuse it."""
 
-        def step(upload: RefillUpload) -> RefillUpload:
-            return refill_uploads.cancel_upload(upload_id=upload.id, actor=actor_of(request))
+        def step(upload: RefillUpload, reason: str) -> RefillUpload:
+            return refill_uploads.cancel_upload(upload_id=upload.id, actor=actor_of(request), reason=reason)
 
         return self._step(request, object_id, step, word="Cancel", permissions=(CREDITS, APPROVE))
 
@@ -176,7 +176,7 @@ class RefillUploadAdmin(ReadOnlyAdmin):
         self,
         request: HttpRequest,
         object_id: str,
-        step: Callable[[RefillUpload], RefillUpload],
+        step: Callable[[RefillUpload, str], RefillUpload],
         *,
         word: str,
         permissions: tuple[str, ...],
@@ -186,7 +186,7 @@ class RefillUploadAdmin(ReadOnlyAdmin):
         upload = self._found(request, object_id)
 
         def act(form: ConfirmForm) -> HttpResponse:
-            moved = step(upload)
+            moved = step(upload, form.cleaned_data["reason"])
             return done(
                 request, f"The upload {moved.file_name} is {moved.get_state_display().lower()}.", page_of(moved)
             )

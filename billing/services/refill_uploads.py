@@ -11,6 +11,7 @@ import io
 import logging
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from celery import current_app
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
+from django.db.models import Sum
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
@@ -36,6 +38,8 @@ MAX_ROWS = 10_000
 ROWS_PER_TRANSACTION = 500
 #: Of one task: sweeps wait behind it.
 RUN_FOR_S = 5.0
+#: In which a person's uploads count together for approval.
+COUNTED_TOGETHER = timedelta(hours=24)
 TASK = "billing.run_refill_uploads"
 State, Outcome = RefillUpload.State, RefillUploadRow.Outcome
 
@@ -46,7 +50,7 @@ def create_upload(
     """Read the file and keep it for a preview; nobody gets credits yet. Sent again, it is the same upload.
 
     The transaction begins when the file is read and its rows are planned. Raises InvalidInput for a file that cannot
-    be read, is too large, or differs from what came under this id before.
+    be read, is too large, or differs, in itself or in its kind, from what came under this id before.
     """
     digest = hashlib.sha256(content).hexdigest()
     upload = RefillUpload(id=upload_id, file_name=_storable(file_name, 255), digest=digest, kind=kind, uploaded_by=user)
@@ -59,9 +63,9 @@ def create_upload(
     except IntegrityError as error:
         if violated(error) != "billing_refillupload_pkey":
             raise
-        earlier = RefillUpload.objects.filter(pk=upload_id, uploaded_by=user, digest=digest).first()
+        earlier = RefillUpload.objects.filter(pk=upload_id, uploaded_by=user, digest=digest, kind=kind).first()
         if earlier is None:
-            raise InvalidInput("This form was sent before with another file. Open it again.") from None
+            raise InvalidInput("This form was sent before with another file or kind. Open it again.") from None
         return earlier
     return upload
 
@@ -74,22 +78,38 @@ def _keep(upload: RefillUpload, rows: Sequence[RefillUploadRow], actor: str) -> 
 
 
 @transaction.atomic
-def confirm_upload(*, upload_id: UUID, actor: str) -> RefillUpload:
+def confirm_upload(*, upload_id: UUID, actor: str, reason: str = "") -> RefillUpload:
     """Have the valid rows carried out: at once, or after approval. Raises InvalidInput if it is no preview any more."""
     upload = RefillUpload.objects.get(pk=upload_id)
     if not upload.rows_valid:
         raise InvalidInput("No row of this file can be carried out.")
-    needs_approval = upload.credits_total > settings.REFILL_APPROVAL_ABOVE_CREDITS
+    together = upload.credits_total + _lately_without_approval(upload)
+    needs_approval = together > settings.REFILL_APPROVAL_ABOVE_CREDITS
     changed = RefillUpload.objects.filter(pk=upload_id, state=State.PREVIEW).update(
         state=State.WAITING if needs_approval else State.RUNNING,
         needs_approval=needs_approval,
         confirmed_at=timezone.now(),
     )
-    return _moved(upload, changed, "confirmed", actor)
+    return _moved(upload, changed, "confirmed", actor, reason)
+
+
+def _lately_without_approval(upload: RefillUpload) -> int:
+    """Credits of the uploader's other files: who divides a file needs approval as for the whole.
+
+    The uploader's row is locked, so that two of the files that are confirmed at the same time count each other.
+    """
+    User.objects.select_for_update(no_key=True).get(pk=upload.uploaded_by_id)
+    others = RefillUpload.objects.filter(
+        uploaded_by=upload.uploaded_by_id,
+        needs_approval=False,
+        state__in=[State.RUNNING, State.DONE],
+        confirmed_at__gt=timezone.now() - COUNTED_TOGETHER,
+    )
+    return others.exclude(pk=upload.pk).aggregate(credits=Sum("credits_total"))["credits"] or 0
 
 
 @transaction.atomic
-def approve_upload(*, upload_id: UUID, user: User, actor: str) -> RefillUpload:
+def approve_upload(*, upload_id: UUID, user: User, actor: str, reason: str = "") -> RefillUpload:
     """Let a waiting upload run. Raises InvalidInput if it does not wait, and for the person who uploaded it."""
     upload = RefillUpload.objects.get(pk=upload_id)
     if upload.uploaded_by_id == user.pk:
@@ -97,17 +117,17 @@ def approve_upload(*, upload_id: UUID, user: User, actor: str) -> RefillUpload:
     changed = RefillUpload.objects.filter(pk=upload_id, state=State.WAITING).update(
         state=State.RUNNING, approved_by=user
     )
-    return _moved(upload, changed, "approved", actor)
+    return _moved(upload, changed, "approved", actor, reason)
 
 
 @transaction.atomic
-def cancel_upload(*, upload_id: UUID, actor: str) -> RefillUpload:
+def cancel_upload(*, upload_id: UUID, actor: str, reason: str = "") -> RefillUpload:
     """Give up a preview, or refuse approval. Raises InvalidInput if it has begun to run, or has ended."""
     upload = RefillUpload.objects.get(pk=upload_id)
     changed = RefillUpload.objects.filter(pk=upload_id, state__in=[State.PREVIEW, State.WAITING]).update(
         state=State.CANCELLED, ended_at=timezone.now()
     )
-    return _moved(upload, changed, "cancelled", actor)
+    return _moved(upload, changed, "cancelled", actor, reason)
 
 
 def run_uploads() -> None:
@@ -124,7 +144,8 @@ def run_uploads() -> None:
                 if time.monotonic() > ends:
                     nudge()
                     return
-        except IntegrityError:
+        except Exception:
+            # It is resumed by the next task; those behind it need not wait for that.
             logger.exception("refill upload %s cannot go on", upload_id)
 
 
@@ -162,25 +183,25 @@ def _send(task: str) -> None:
         logger.warning("the broker is away, so beat has to do: %s", error)
 
 
-def _moved(upload: RefillUpload, changed: int, action: str, actor: str) -> RefillUpload:
+def _moved(upload: RefillUpload, changed: int, action: str, actor: str, reason: str) -> RefillUpload:
     """The upload in its new state. Raises InvalidInput where somebody else was first."""
     upload.refresh_from_db()
     if not changed:
         raise InvalidInput(f"Nothing was changed: this upload is {upload.get_state_display().lower()} already.")
-    _record(upload, action, actor)
+    _record(upload, action, actor, reason)
     if upload.state == State.RUNNING:
         nudge()
     return upload
 
 
-def _record(upload: RefillUpload, action: str, actor: str) -> None:
+def _record(upload: RefillUpload, action: str, actor: str, reason: str = "") -> None:
     after = {
         "state": upload.state,
         "file": upload.file_name,
         "rows": upload.rows_valid,
         "credits": upload.credits_total,
     }
-    record(actor=actor, action=f"refill_upload.{action}", subject=str(upload.id), after=after)
+    record(actor=actor, action=f"refill_upload.{action}", subject=str(upload.id), after=after, reason=reason)
 
 
 def _read(content: bytes) -> Sequence[RefillRow]:

@@ -4,12 +4,14 @@ import csv
 import io
 import sys
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from billing.models import CreditAccount, LedgerEntry, Refill, RefillUpload, RefillUploadRow
 from billing.services import refill_uploads
@@ -144,6 +146,52 @@ def test_just_that_amount_needs_no_approval(ann: AdminClient, settings: Any) -> 
     assert state(it) == "running"
 
 
+def test_what_one_person_uploads_within_a_day_counts_together(ann: AdminClient, settings: Any) -> None:
+    settings.REFILL_APPROVAL_ABOVE_CREDITS = 9
+    first = upload(ann, GOOD)
+    step(ann, CONFIRM, first)
+    run_uploads()
+    second = upload(ann, b"team,amount\nteam_b,5\n")
+    step(ann, CONFIRM, second)
+    assert (state(first), state(second)) == ("done", "waiting")
+    assert "of the last 24 hours" in ann.html(PAGE, second.pk)
+    bob = AdminClient(name="bob")
+    others = upload(bob, GOOD)
+    step(bob, CONFIRM, others)
+    assert step(bob, APPROVE, second).status_code == 302
+    third = upload(ann, b"team,amount\nteam_b,4\n")
+    step(ann, CONFIRM, third)  # What was approved does not count.
+    assert (state(others), state(third)) == ("running", "running")
+    RefillUpload.objects.filter(pk__in=[first.pk, third.pk]).update(confirmed_at=timezone.now() - timedelta(hours=25))
+    fourth = upload(ann, b"team,amount\nteam_b,9\n")
+    step(ann, CONFIRM, fourth)
+    assert state(fourth) == "running"
+
+
+def test_an_upload_that_fails_is_resumed_and_stops_nobody(ann: AdminClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = upload(ann, GOOD), upload(ann, b"team,amount\nteam_b,5\n")
+    for it in (first, second):
+        step(ann, CONFIRM, it)
+    works = refill_uploads.refill
+
+    def fails_at_the_first(*, rows: Any, order: Any) -> Any:
+        if order.batch == first.batch:
+            raise RuntimeError
+        return works(rows=rows, order=order)
+
+    monkeypatch.setattr(refill_uploads, "refill", fails_at_the_first)
+    run_uploads()
+    assert (state(first), state(second)) == ("running", "done")
+    monkeypatch.setattr(refill_uploads, "refill", works)
+    run_uploads()
+    assert (state(first), balances()) == ("done", {"team_a": 15, "team_b": 15})
+
+
+def test_the_reason_of_a_step_is_in_the_audit_log(ann: AdminClient) -> None:
+    sent(ann, CANCEL, upload(ann, GOOD).pk, reason="wrong month")
+    assert AuditEntry.objects.get(action="refill_upload.cancelled").reason == "wrong month"
+
+
 def test_not_even_the_database_lets_one_approve_ones_own(ann: AdminClient) -> None:
     it = upload(ann, GOOD)
     with pytest.raises(IntegrityError) as caught, transaction.atomic():
@@ -169,6 +217,8 @@ def test_the_form_of_one_upload_makes_one(ann: AdminClient) -> None:
     assert first == again
     other = sent(ann, UPLOAD, file=SimpleUploadedFile("x.csv", MIXED), token=token)
     assert "sent before with another file" in problems(other)
+    other = sent(ann, UPLOAD, file=SimpleUploadedFile("march.csv", GOOD), token=token, kind="purchase")
+    assert "sent before with another file or kind" in problems(other)
     assert (RefillUpload.objects.count(), first.rows.count()) == (1, 1)
 
 
