@@ -105,6 +105,75 @@ def test_a_password_set_for_somebody_is_written_down_and_not_shown(roles: None) 
     assert bob.check_password(password)
 
 
+def test_a_password_page_is_found_by_the_id_that_django_reads(roles: None) -> None:
+    """Unquoted, "_0A7" is a line's end and 7: the audit log has it, and what is no user's id changes nothing."""
+    client, bob = AdminClient(name="ann"), User.objects.create_user("bob", password="old")
+    password = "correct horse battery"
+    form: dict[str, Any] = {"usable_password": "true", "password1": password, "password2": password}
+    assert client.post("auth_user_password_change", f"_0A{bob.pk}", **form).status_code == 302
+    assert AuditEntry.objects.get(action="user.password_set").subject == "bob"
+    assert client.post("auth_user_password_change", "none", **form).status_code == 404
+    assert client.post("auth_user_password_change", bob.pk, **form | {"password2": "other"}).status_code == 200
+    assert AuditEntry.objects.filter(action="user.password_set").count() == 1
+
+
+def test_ones_own_new_password_is_written_down(roles: None) -> None:
+    client = AdminClient(name="ann", password="old")
+    new = {"new_password1": "correct horse battery", "new_password2": "correct horse battery"}
+    assert client.post("password_change", old_password="wrong", **new).status_code == 200
+    assert not AuditEntry.objects.filter(action="user.password_changed").exists()
+    assert client.post("password_change", old_password="old", **new).status_code == 302
+    entry = AuditEntry.objects.get(action="user.password_changed")
+    assert (entry.actor, entry.subject) == ("console:ann", "ann")
+
+
+def test_nobody_gives_a_group_that_may_more_or_touches_who_has_one(roles: None) -> None:
+    client = AdminClient(["auth.view_user", "auth.change_user"], name="people")
+    small, large = (Group.objects.create(name=name) for name in ("small", "large"))
+    small.permissions.add(Permission.objects.get(codename="view_user"))
+    large.permissions.add(*Permission.objects.filter(codename__in=["view_user", "delete_user"]))
+    bob = User.objects.create_user("bob")
+    form = form_of(client, "auth_user_change", bob.pk)
+    assert client.post("auth_user_change", bob.pk, **form | {"groups": [large.pk]}).status_code == 200
+    assert client.post("auth_user_change", bob.pk, **form | {"groups": [small.pk]}).status_code == 302
+    assert list(bob.groups.all()) == [small]
+    bob.groups.add(large)
+    User.objects.filter(pk=bob.pk).update(is_active=False)
+    for page in ("auth_user_change", "auth_user_password_change"):
+        assert client.post(page, bob.pk, **form).status_code == 403
+    assert set(bob.groups.all()) == {small, large}
+
+
+def test_what_becomes_of_a_group_is_written_down(roles: None) -> None:
+    client = AdminClient(name="ann")
+    view, add = (Permission.objects.get(codename=f"{verb}_user") for verb in ("view", "add"))
+    client.post("auth_group_add", name="people", permissions=[view.pk])
+    group = Group.objects.get(name="people")
+    client.post("auth_group_change", group.pk, name="staff", permissions=[view.pk, add.pk])
+    client.post("auth_group_delete", group.pk, post="yes")
+    made, changed, deleted = AuditEntry.objects.filter(action__startswith="role.").order_by("id")
+    assert (made.action, made.actor, made.after) == (
+        "role.created",
+        "console:ann",
+        {"name": "people", "permissions": ["auth.view_user"]},
+    )
+    both = ["auth.add_user", "auth.view_user"]
+    assert changed.before == {"name": "people", "permissions": ["auth.view_user"]}
+    assert changed.after == {"name": "staff", "permissions": both}
+    assert (deleted.action, deleted.before) == ("role.deleted", {"name": "staff", "permissions": both})
+
+
+def test_a_role_is_neither_deleted_nor_renamed(roles: None) -> None:
+    client, viewer = AdminClient(), Group.objects.get(name="viewer")
+    other = Group.objects.create(name="other")
+    assert client.post("auth_group_delete", viewer.pk, post="yes").status_code == 403
+    client.post("auth_group_changelist", action="delete_selected", _selected_action=[viewer.pk, other.pk], post="yes")
+    client.post("auth_group_change", viewer.pk, name="nobody")
+    assert Group.objects.filter(name__in=[*ROLES, "other"]).count() == len(ROLES) + 1
+    client.post("auth_group_changelist", action="delete_selected", _selected_action=[other.pk], post="yes")
+    assert AuditEntry.objects.get(action="role.deleted").subject == "other"
+
+
 def test_the_sidebar_leads_to_every_list_that_is_looked_at(roles: None) -> None:
     html = AdminClient().html("index")
     for label in (label for group in NAVIGATION.values() for label in group):

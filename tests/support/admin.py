@@ -12,8 +12,10 @@ from django.urls import reverse
 class AdminClient:
     """A browser that is logged in. `permissions` None: a superuser."""
 
-    def __init__(self, permissions: list[str] | None = None, *, name: str = "somebody") -> None:
-        user = User.objects.create_user(name, is_staff=True, is_superuser=permissions is None)
+    def __init__(
+        self, permissions: list[str] | None = None, *, name: str = "somebody", password: str | None = None
+    ) -> None:
+        user = User.objects.create_user(name, password=password, is_staff=True, is_superuser=permissions is None)
         for permission in permissions or []:
             app, _, codename = permission.partition(".")
             user.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
