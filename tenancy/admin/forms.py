@@ -113,7 +113,8 @@ def form_page(
         "original": original,
         "form": form,
         "text": text,
-        "submit": submit,
+        # Not "submit": that is an argument of Unfold's button, whose text would be 1.
+        "button": submit,
         "is_danger": is_danger,
         "media": model_admin.media + form.media,
     }
