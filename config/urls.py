@@ -3,6 +3,7 @@
 from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponseRedirect
+from django.templatetags.static import static
 from django.urls import include, path, reverse
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
@@ -21,6 +22,8 @@ admin.site.login = secure_admin_login(to_the_console)  # type: ignore[method-ass
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="docs")),
+    # What browsers ask for on pages that name none.
+    path("favicon.ico", RedirectView.as_view(url=static("console/favicon.svg"))),
     path("health", health, name="health"),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
