@@ -74,7 +74,7 @@ def cards(board: Dashboard) -> list[Card]:
         _card("Jobs", now.jobs, before.jobs),
         _card("Success rate", now.success_percent, before.success_percent, unit=" %", places=1, more_is="good"),
         _card("Credits used", now.credits_used, before.credits_used),
-        _card("Credits left", now.credits_left, before.credits_left, note="at the end of the period"),
+        _card("Credits left", now.credits_left, before.credits_left, note="at the end"),
         _card("Cost", now.cost_usd, before.cost_usd, unit=" USD", places=2, more_is="bad"),
         _card("Margin", now.margin_usd, before.margin_usd, unit=" USD", places=2, more_is="good"),
         _card("p95 latency", now.p95_ms, before.p95_ms, unit=" ms", more_is="bad", note="of calls"),
