@@ -17,7 +17,7 @@ PRODUCTION := env -u DJANGO_DEBUG AUTH_MODE=strict DJANGO_ALLOWED_HOSTS=jobs.exa
 # Without compiled bytecode every start costs three times as much.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run proxy test lint format lock shell clean ci bench install-local install-dev
+.PHONY: help run proxy test screenshots lint format lock shell clean ci bench install-local install-dev
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -36,6 +36,10 @@ else
 	@$(BIN)/python -m pytest -m alone
 	@$(BIN)/python -m pytest -m "not alone" -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder
 endif
+
+screenshots: install-dev ## Take the README's pictures of the console anew, into docs/images (needs Chromium)
+	@mkdir -p docs/images
+	@SCREENSHOTS=docs/images REFUSE_SKIPS=1 $(BIN)/python -m pytest tests/browser/test_looks.py
 
 lint: install-dev ## Check style, types, layers, migrations and production settings
 	$(BIN)/ruff check .

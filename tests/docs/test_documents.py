@@ -43,7 +43,9 @@ CALLS = [cells for cells in rows("docs/api.md", 4) if "/api/" in cells[0]]
 
 @pytest.mark.parametrize("document", TEXTS)
 def test_links_lead_somewhere(document: str) -> None:
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", TEXTS[document]):
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", TEXTS[document])
+    pictures = re.findall(r"(?:src|href)=\"([^\"#]+)\"", TEXTS[document])
+    for target in [*links, *pictures]:
         if not target.startswith("http"):
             assert ((ROOT / document).parent / target).exists(), target
 

@@ -11,9 +11,10 @@ from xdist.scheduler import LoadScopeScheduling
 
 TESTS = Path(__file__).resolve().parents[1]
 #: They wait for processes and for each other, and take minutes: whatever is quick fills the gaps at the end.
-LONGEST_FIRST = ("proxy", "faults", "live", "clients")
-#: Folders whose tests share something that there is once on a machine: the installed LiteLLM Proxy.
-TOGETHER = ("tests/proxy/",)
+LONGEST_FIRST = ("proxy", "faults", "live", "browser", "clients")
+#: Folders whose tests share something that there is once on a machine, the installed LiteLLM Proxy; or that is dear: a
+#: browser and two months of business to look at.
+TOGETHER = ("tests/proxy/", "tests/browser/")
 #: Files whose tests share nothing and take long.
 APART = ("tests/billing/test_ledger_machine.py",)
 
