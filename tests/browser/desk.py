@@ -61,8 +61,10 @@ class Desk:
     def log_out(self) -> None:
         """By the keyboard alone."""
         self.page.get_by_role("button", name="Account of").press("Enter")
-        self.page.get_by_role("button", name="Log out").press("Enter")
-        expect(self.page).to_have_url(re.compile("/accounts/login/"))
+        way_out = self.page.get_by_role("button", name="Log out")
+        expect(way_out).to_be_visible()
+        way_out.press("Enter")
+        expect(self.sidebar()).to_have_count(0)
 
     # What all pages have
 
@@ -73,13 +75,18 @@ class Desk:
         """By the sidebar: two clicks at most."""
         link = self.sidebar().get_by_role("link", name=name, exact=True)
         opener = self.sidebar().get_by_role("button", name=group, exact=True)
-        if opener.get_attribute("aria-expanded") != "true":
+        # Once the page's script has said which groups are open.
+        expect(opener).to_have_attribute("aria-expanded", re.compile("true|false"))
+        if opener.get_attribute("aria-expanded") == "false":
             opener.click()
         link.click()
 
     def fill(self, label: str, value: object) -> None:
-        """The field of that label; a star tells those that are required."""
-        self.page.get_by_label(re.compile(rf"^\s*{label}\s*\*?\s*$")).fill(str(value))
+        self.labelled(label).fill(str(value))
+
+    def labelled(self, label: str) -> Locator:
+        """By its whole label; a star tells those that are required."""
+        return self.page.get_by_label(re.compile(rf"^\s*{label}\s*\*?\s*$"))
 
     def press(self, name: str) -> None:
         self.page.get_by_role("button", name=name, exact=True).click()
@@ -109,7 +116,7 @@ class Desk:
         rows = self.page.get_by_role("rowgroup").filter(has=self.page.get_by_label("Model name"), visible=True)
         for number, behaviour in enumerate(behaviours):
             if number:
-                self.follow("Add another Model")
+                self.page.get_by_role("link", name="Add another").click()
             row = rows.nth(number)
             row.get_by_label("Model name").fill(f"model-{behaviour.partition('/')[0]}")
             row.get_by_label("New key").fill("sk-upstream-secret-4711")
@@ -131,7 +138,7 @@ class Desk:
         self.go_to("Tenants", "Organizations")
         self.follow(organization_id)
         self.follow("Create a team")
-        expect(self.page.get_by_label("Organization ID")).to_have_value(organization_id)
+        expect(self.labelled("Organization ID")).to_have_value(organization_id)
         self.fill("Team ID", team_id)
         self.fill("Name", name)
         self.fill("Credits", credits_allocated)
@@ -161,6 +168,7 @@ class Desk:
 
     def suspend(self, team_id: str, reason: str) -> None:
         self.open_team(team_id)
+        self.page.get_by_text("More", exact=True).click()
         self.follow("Suspend or resume")
         self.fill("Reason", reason)
         self.press("Suspend")
@@ -172,7 +180,7 @@ class Desk:
         """As far as to the preview."""
         self.go_to("Credits", "Refill uploads")
         self.follow("Upload a file")
-        self.page.get_by_label("File").set_input_files(file)
+        self.labelled("File").set_input_files(file)
         self.press("Preview")
         self.is_told("This is a preview: nobody has got any credits.")
 
