@@ -197,4 +197,4 @@ def change_own_password(request: HttpRequest, extra_context: Any = None) -> Http
         return response
 
 
-admin.site.password_change = change_own_password  # type: ignore[method-assign]
+admin.site.password_change = change_own_password  # type: ignore[method-assign, assignment]

@@ -16,6 +16,7 @@ from django.utils import timezone
 from billing.models import CreditAccount, LedgerEntry, Refill, RefillUpload, RefillUploadRow
 from billing.services import refill_uploads
 from billing.services.refill_uploads import MAX_BYTES, MAX_ROWS, create_upload, run_uploads
+from billing.services.refills import refill
 from config.foundation.constraints import violated
 from tenancy.models import AuditEntry
 from tests.support.admin import AdminClient, problems, sent
@@ -172,7 +173,7 @@ def test_an_upload_that_fails_is_resumed_and_stops_nobody(ann: AdminClient, monk
     first, second = upload(ann, GOOD), upload(ann, b"team,amount\nteam_b,5\n")
     for it in (first, second):
         step(ann, CONFIRM, it)
-    works = refill_uploads.refill
+    works = refill
 
     def fails_at_the_first(*, rows: Any, order: Any) -> Any:
         if order.batch == first.batch:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, expect
+from playwright.sync_api import Browser, BrowserContext, ViewportSize, expect
 
 from tests.browser import demo
 from tests.browser.desk import Desk
@@ -14,7 +14,7 @@ from tests.support.stack import FakeProvider, Stack
 if TYPE_CHECKING:  # The plugin has to be the first to import it.
     from tests.support.live import MakeStack
 
-DESKTOP = {"width": 1280, "height": 800}
+DESKTOP: ViewportSize = {"width": 1280, "height": 800}
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -23,8 +23,10 @@ def test_an_attachment_takes_a_flat_number_however_large_it_is() -> None:
 
 @pytest.mark.parametrize("name", ["tools", "prompt", "input", "instructions", "text", "brand_new"])
 def test_whatever_may_be_read_is_counted(name: str) -> None:
-    for read in ("y" * 3000, ["y" * 3000], [{"description": "y" * 3000}], {"properties": {"y" * 3000: {}}}, [1] * 1500):
-        assert ceiling([], {name: read}).input > 1000, read
+    long = "y" * 3000
+    values: list[Any] = [long, [long], [{"description": long}], {"properties": {long: {}}}, [1] * 1500]
+    for value in values:
+        assert ceiling([], {name: value}).input > 1000, value
 
 
 def test_more_values_than_anybody_looks_at_are_counted_by_their_size() -> None:
