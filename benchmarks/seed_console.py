@@ -165,6 +165,8 @@ GRANTS = """
         (SELECT count(*) FROM billing_credithold h WHERE h.account_id = t.id AND h.state = 'held'), max(e.sequence),
         false, t.created_at
     FROM tenancy_team t JOIN billing_ledgerentry e ON e.account_id = t.id GROUP BY t.id;
+    INSERT INTO billing_teambudget (team_id, spent_usd, reserved_usd)
+    SELECT t.id, COALESCE((SELECT sum(cost_usd) FROM jobs_call c WHERE c.team_id = t.id), 0), 0 FROM tenancy_team t;
 """
 STEPS = {
     "tenants": TENANTS, "jobs": JOBS, "holds": HOLDS, "calls": CALLS, "attempts": ATTEMPTS, "entries": ENTRIES,

@@ -152,7 +152,7 @@ def test_the_ledger_is_filtered_by_kind_organization_team_and_day(tenant: Tenant
     assert len(found(created_at__gte=f"{today} 00:00:00+00:00")) == 3
     assert found(created_at__gte="2099-01-01 00:00:00+00:00") == []
     for nonsense in ({"team": "x\0"}, {"team": NASTY}, {"organization": "'\";--"}):
-        assert ann.get(LEDGER, **nonsense).status_code == 200
+        assert ann.get(LEDGER, **nonsense).status_code in (200, 302)
 
 
 NASTY = "<script>alert(1)</script>"

@@ -103,6 +103,9 @@ GRANTS = """
         false, t.created_at
     FROM tenancy_team t JOIN billing_ledgerentry e ON e.account_id = t.id GROUP BY t.id;
 
+    INSERT INTO billing_teambudget (team_id, spent_usd, reserved_usd)
+    SELECT t.id, COALESCE((SELECT sum(cost_usd) FROM jobs_call c WHERE c.team_id = t.id), 0), 0 FROM tenancy_team t;
+
     SELECT setval(pg_get_serial_sequence('tenancy_team', 'id'), 1000);
 """
 

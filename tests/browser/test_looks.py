@@ -63,8 +63,7 @@ def take_picture(desk: Desk) -> Callable[[str], None]:
     return take
 
 
-@pytest.mark.parametrize("look", LOOKS)
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize(("name", "look"), [(name, look) for name in PAGES for look in LOOKS])
 def test_a_page_is_as_wide_as_its_window(
     desk: Desk, addresses: dict[str, str], take_picture: Callable[[str], None], name: str, look: str
 ) -> None:

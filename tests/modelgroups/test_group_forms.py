@@ -213,7 +213,7 @@ def test_a_group_is_made_in_one_form(superuser: AdminClient) -> None:
 
 
 def test_what_belongs_to_the_group_is_changed_and_audited(group: ModelGroup, superuser: AdminClient) -> None:
-    text = "x" * 16_000
+    text = "x" * 4096
     metadata = json.dumps({"a": SCRIPT})
     save(superuser, group, status="inactive", description=text, metadata=metadata, group_name="Other")
     group.refresh_from_db()
