@@ -23,8 +23,8 @@ from jobs.services import rollups
 from jobs.services.rollups import refresh_rollups
 from tests.support.api import Tenant, make_tenant
 
-#: Days close only once no older transaction runs, and a test's own would.
-pytestmark = pytest.mark.django_db(transaction=True)
+#: Days close only once no older transaction runs, and a test's own would, or that of a test in another process.
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.alone]
 
 ROLLUPS = (JobDay, CallDay, ModelDay, CreditDay)
 
