@@ -18,7 +18,7 @@ from tests.support.stack import Stack, clean_environment, eventually, manage, ru
 RESTARTS = range(5)
 #: Long enough to be noticed by everything that works.
 OUTAGE_S = 1
-WORK_GOES_ON_WITHIN_S = 40
+WORK_GOES_ON_WITHIN_S = 90
 
 
 class Postgres:
