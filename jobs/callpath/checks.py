@@ -2,18 +2,17 @@
 
 import logging
 import time
-from dataclasses import replace
 from uuid import UUID
 
 from django.conf import settings
 
 from config.foundation import async_database
 from jobs.callpath.fallback import milliseconds_since
-from jobs.callpath.proxied import is_asked_there
+from jobs.callpath.proxied import by_proxy
 from jobs.callpath.targets import NAMED_CREDENTIAL, TARGET_COLUMNS, target_of
 from modelgroups.gateway import chat
 from modelgroups.gateway.errors import AttemptFailed, Cause
-from modelgroups.gateway.types import MOST_COST_USD, ChatAnswer, ChatRequest, ProxyRoute, Target
+from modelgroups.gateway.types import MOST_COST_USD, ChatAnswer, ChatRequest, ProxyRoute
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +51,7 @@ async def run_check(check_id: UUID) -> None:
     try:
         if row["model_name"] is None:
             raise AttemptFailed(Cause.MODEL_NOT_FOUND, error_class="ModelRemoved")
-        target = _through_proxy(target_of(row))
+        target = by_proxy(target_of(row), _operators_route())
         result = await chat.ask(target, REQUEST, timeout_s=min(TIMEOUT_S, target.config.get("timeout", TIMEOUT_S)))
     except AttemptFailed as error:
         result = error
@@ -75,9 +74,8 @@ async def run_check(check_id: UUID) -> None:
     await async_database.fetch_one(_RECORD_CHECK, outcome)
 
 
-def _through_proxy(target: Target) -> Target:
-    """With the operator's own key there: a team's would count it as the team's."""
-    if not settings.LITELLM_PROXY_URL or not is_asked_there(target):
-        return target
-    route = ProxyRoute(url=settings.LITELLM_PROXY_URL, key=settings.LITELLM_MASTER_KEY, is_in_step=True)
-    return replace(target, proxy=route, api_key=None)
+def _operators_route() -> ProxyRoute | None:
+    """With the operator's own key: a team's would count it as the team's."""
+    if not settings.LITELLM_PROXY_URL:
+        return None
+    return ProxyRoute(url=settings.LITELLM_PROXY_URL, key=settings.LITELLM_MASTER_KEY, is_in_step=True)

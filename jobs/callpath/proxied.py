@@ -24,9 +24,11 @@ def route_of(row: async_database.Row) -> ProxyRoute | None:
     return _route(row["platform_key_encrypted"], is_in_step=bool(row["is_in_step"]))
 
 
-def is_asked_there(target: Target) -> bool:
-    """Whether the proxy is asked for this model, where there is one."""
-    return not target.config.keys() & ASKED_DIRECTLY
+def by_proxy(target: Target, route: ProxyRoute | None) -> Target:
+    """As it is asked where this is the way to the proxy: by it, with its key instead of the model's own."""
+    if route is None or target.config.keys() & ASKED_DIRECTLY:
+        return target
+    return replace(target, proxy=route, api_key=None)
 
 
 def through_proxy(send: Send, *, call_id: UUID) -> Send:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import redis
@@ -12,7 +11,7 @@ from redis.exceptions import RedisError
 from config.foundation.errors import DependencyUnavailable
 from jobs.callpath.bulletins import RESTING
 from jobs.callpath.cooldown import identity
-from jobs.callpath.proxied import is_asked_there
+from jobs.callpath.proxied import by_proxy
 from jobs.callpath.targets import target_of
 from modelgroups.gateway.parameters import CREDENTIAL
 from modelgroups.gateway.types import ProxyRoute, Target
@@ -73,6 +72,8 @@ def _targets(model: GroupModel, credentials: Mapping[str, list[ProviderCredentia
         "config": model.config,
         "api_key_encrypted": model.api_key_encrypted,
     }
+    url = settings.LITELLM_PROXY_URL
+    route = ProxyRoute(url=url, key="", is_in_step=True) if url else None
     for credential in credentials.get(str(model.config.get(CREDENTIAL)), [None]):
         target = target_of(
             {
@@ -82,7 +83,4 @@ def _targets(model: GroupModel, credentials: Mapping[str, list[ProviderCredentia
                 "credential_secret": credential.secret_encrypted if credential else None,
             }
         )
-        if settings.LITELLM_PROXY_URL and is_asked_there(target):
-            route = ProxyRoute(url=settings.LITELLM_PROXY_URL, key="", is_in_step=True)
-            target = replace(target, proxy=route, api_key=None)
-        yield target
+        yield by_proxy(target, route)

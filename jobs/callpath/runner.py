@@ -29,7 +29,7 @@ from jobs.callpath.idempotency import CallKey
 from jobs.callpath.jobs_of_calls import job_part
 from jobs.callpath.messages import CallMessage, Reply
 from jobs.callpath.presence import Presence
-from jobs.callpath.proxied import is_asked_there, route_of, through_proxy
+from jobs.callpath.proxied import by_proxy, route_of, through_proxy
 from jobs.callpath.replies import ReplySender
 from jobs.callpath.statements import CLAIM_CALLS, RECORD_OUTCOMES, STORED_REQUEST, record_one_outcome
 from jobs.callpath.targets import target_of
@@ -237,10 +237,7 @@ async def _stream(
 def targets(rows: list[async_database.Row]) -> list[Target]:
     """The group's models in the order in which they are tried; none where the group has none."""
     route = route_of(rows[0])
-    return [
-        target if route is None or not is_asked_there(target) else replace(target, proxy=route, api_key=None)
-        for target in (target_of(row) for row in rows if row["model_name"] is not None)
-    ]
+    return [by_proxy(target_of(row), route) for row in rows if row["model_name"] is not None]
 
 
 async def _with_request(message: CallMessage) -> CallMessage:
