@@ -44,7 +44,7 @@ class TeamFilter(TextFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """The rows of that one's accounts, by their numbers, which the index of accounts begins with."""
-        value = (self.value() or "").strip().replace("\0", "")
+        value = (self.value() or "").strip()
         if not value:
             return queryset
         return queryset.filter(

@@ -48,5 +48,5 @@ class JobTypeFilter(TextFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Exactly this type."""
-        value = (self.value() or "").replace("\x00", "")
+        value = self.value()
         return queryset.filter(job_type=value) if value else queryset

@@ -206,7 +206,7 @@ class AuditedAdmin(BrowseAdmin):
         No other column: somebody may have suspended it since it was read.
         """
         names = {field.name for field in self.opts.concrete_fields}
-        obj.save(update_fields=[*names.intersection(form.changed_data), *names.intersection({"updated_at"})])
+        obj.save(update_fields=names.intersection([*form.changed_data, "updated_at"]))
         given = {name: form.cleaned_data[name] for name in form.changed_data if name in form.cleaned_data}
         before, after = audit.changes(form.initial, given)
         if not after:

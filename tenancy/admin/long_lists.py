@@ -88,7 +88,7 @@ def search_by_index(queryset: QuerySet[Any], term: str, *, team_column: str, col
 
     One at a time, and a team by its number: of several conditions joined by "or" no index can be used.
     """
-    term = term.strip().replace("\0", "")
+    term = term.strip()
     if team_column and (team_pk := Team.objects.filter(team_id=term).values_list("pk", flat=True).first()):
         return queryset.filter(**{team_column: team_pk})
     for column in columns:
