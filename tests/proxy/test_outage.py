@@ -82,6 +82,16 @@ def desired(name: str, *, number: int = 2) -> DesiredTeam:
     return DesiredTeam(0, name, name, False, ("cheap-model",), Decimal("1.50"), tuple(keys), frozenset())
 
 
+def assert_is_resumed(admin: ProxyAdmin, team: DesiredTeam) -> None:
+    """To the same result as if nothing had happened."""
+    assert converge(admin, team, may_go_on=lambda: True).error is None
+    state = admin.team(team.team_id)
+    assert state is not None
+    assert plan(team, state) == []
+    assert sorted(key.alias for key in state.keys) == sorted(key.alias for key in team.keys)
+    admin.delete_team(team.team_id)
+
+
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("at", [1, 2, 3, 4])
 def test_a_proxy_lost_at_any_step_is_resumed_with_the_same_result(
@@ -93,12 +103,7 @@ def test_a_proxy_lost_at_any_step_is_resumed_with_the_same_result(
         cut._client._transport = Cut(at=at, after=after)
         first = converge(cut, team, may_go_on=lambda: True)
     assert isinstance(first.error, ProxyUnavailable)
-    assert converge(admin, team, may_go_on=lambda: True).error is None
-    state = admin.team(team.team_id)
-    assert state is not None
-    assert plan(team, state) == []
-    assert sorted(key.alias for key in state.keys) == sorted(key.alias for key in team.keys)
-    admin.delete_team(team.team_id)
+    assert_is_resumed(admin, team)
 
 
 @pytest.mark.parametrize(("at", "delay_s"), KILLS)
@@ -115,12 +120,7 @@ def test_a_proxy_killed_at_any_step_is_resumed_with_the_same_result(
     proxy.wait()
     # A request may have been quicker than its killer; then the next one found nobody, if there was one.
     assert isinstance(first.error, ProxyUnavailable) or at == 4
-    assert converge(admin, team, may_go_on=lambda: True).error is None
-    state = admin.team(team.team_id)
-    assert state is not None
-    assert plan(team, state) == []
-    assert sorted(key.alias for key in state.keys) == sorted(key.alias for key in team.keys)
-    admin.delete_team(team.team_id)
+    assert_is_resumed(admin, team)
 
 
 def test_a_worker_killed_at_any_step_is_followed_by_another(
