@@ -20,7 +20,7 @@ from benchmarks.rounds import FULL, QUICK, Rounds
 from benchmarks.systems.base import Bench, Direct, NotHere, System
 from benchmarks.systems.litellm_proxy import default_script, proxies
 from benchmarks.systems.nginx import Nginx
-from benchmarks.systems.ours import Ours
+from benchmarks.systems.ours import Ours, OursV1
 from benchmarks.systems.portkey import Portkey
 from scripts.processes import claimed
 from tests.support.stack import ROOT, fake_provider
@@ -37,10 +37,12 @@ def say(text: str) -> None:
 
 def candidates(bench: Bench, options: argparse.Namespace) -> list[System]:
     """All that could be measured."""
+    ours = Ours(bench, webs=options.web, workers=options.workers)
     return [
         Direct(bench),
         Nginx(bench),
-        Ours(bench, webs=options.web, workers=options.workers),
+        ours,
+        OursV1(ours),
         *proxies(
             bench, options.litellm_proxy_start, options.litellm_proxy_home, most_workers=1 if options.quick else 2
         ),

@@ -17,7 +17,9 @@ from benchmarks.rounds import FIRST_TOKEN, Results, Scale
 from benchmarks.systems.base import System
 from tests.support.stack import ROOT
 
-OURS, DIRECT = "ours", "direct"
+OURS, DOOR, DIRECT = "ours", "ours-v1", "direct"
+#: A call by /v1 is compared with these: they do what it does, and little else.
+DOORS_PEERS = ("litellm-keys", "litellm-bare")
 #: Rounds that lost more than this of the machine to others are not worth much.
 LOUD_SHARE = 0.1
 #: Columns of tables that hold words.
@@ -58,7 +60,13 @@ class Report:
 
     @property
     def peers(self) -> list[str]:
-        return [name for name in self.names if name != OURS]
+        return [name for name in self.names if name not in (OURS, DOOR)]
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Whom to compare with whom: ours, peer."""
+        doors = [(DOOR, peer) for peer in self.peers if peer in DOORS_PEERS and DOOR in self.names]
+        return [(OURS, peer) for peer in self.peers] + doors
 
 
 # --- Cells of tables ----------------------------------------------------------------------------------------
@@ -124,12 +132,12 @@ def throughput(report: Report) -> str:
         for system in systems
         for cell in cells
     }
-    head = ["provider × clients", *systems, *(f"ours / {peer}" for peer in report.peers)]
+    head = ["provider × clients", *systems, *(f"{ours} / {peer}" for ours, peer in report.pairs)]
     rows = (
         [
             cell,
             *(number(rates[system, cell]) + _failed(report, system, cell) for system in systems),
-            *(ratio(rates.get((OURS, cell)), rates[peer, cell]) for peer in report.peers),
+            *(ratio(rates.get((ours, cell)), rates[peer, cell]) for ours, peer in report.pairs),
         ]
         for cell in cells
     )
@@ -151,12 +159,13 @@ def latency(report: Report) -> str:
     for name, what in quantiles.items():
         cells = [cell.name for cell in (*report.scale.cells, *report.scale.crowds)]
         added = {(system, cell): report.added(system, cell, what) for system in report.names for cell in cells}
-        head = [f"{name}, provider × clients", *report.names, *(f"ours / {peer}" for peer in report.peers)]
+        pairs = [f"{ours} / {peer}" for ours, peer in report.pairs]
+        head = [f"{name}, provider × clients", *report.names, *pairs]
         rows = (
             [
                 cell,
                 *(number(added[system, cell]) for system in report.names),
-                *(ratio(added.get((OURS, cell)), added[peer, cell]) for peer in report.peers),
+                *(ratio(added.get((ours, cell)), added[peer, cell]) for ours, peer in report.pairs),
             ]
             for cell in cells
         )
@@ -283,6 +292,8 @@ def targets(report: Report) -> str:
         ("added p50 at 1 client / litellm-keys", _divided(added, "litellm-keys"), "≤", 0.5),
         ("calls per second at 64 clients / litellm-bare", _divided(rate, "litellm-bare"), "≥", 2.0),
         ("added p50 at 1 client / litellm-bare", _divided(added, "litellm-bare"), "≤", 1.0),
+        ("/v1: calls per second at 64 clients / litellm-keys", _divided(rate, "litellm-keys", ours=DOOR), "≥", 4.0),
+        ("/v1: added p50 at 1 client / litellm-keys", _divided(added, "litellm-keys", ours=DOOR), "≤", 0.5),
         ("first token of a stream, ms added at 1 client", first_ms, "≤", 15.0),
         (f"{in_flight['calls']} calls of 5 s, all answered within s", all_s, "≤", 9.0),
     ]
@@ -292,9 +303,9 @@ def targets(report: Report) -> str:
     return f"## Targets\n\n{table(['ours', 'wanted', 'found', 'reached'], rows)}"
 
 
-def _divided(values: Mapping[str, float | None], peer: str) -> float | None:
-    ours, other = values.get(OURS), values.get(peer)
-    return ours / other if ours is not None and other else None
+def _divided(values: Mapping[str, float | None], peer: str, *, ours: str = OURS) -> float | None:
+    mine, other = values.get(ours), values.get(peer)
+    return mine / other if mine is not None and other else None
 
 
 def _verdict(found: float | None, sign: str, limit: float) -> str:

@@ -1,4 +1,4 @@
-"""This service, as the Procfile runs it in production: each measured call is an `llm-call` in an open job."""
+"""This service, as the Procfile runs it in production: `llm-call` in open jobs, and `/v1` without jobs."""
 
 import base64
 import secrets
@@ -6,7 +6,7 @@ import time
 
 from benchmarks.load import Plan, Target
 from benchmarks.procfs import Roots
-from benchmarks.systems.base import MESSAGES, Bench, System, expected
+from benchmarks.systems.base import MESSAGES, Bench, System, chat_body, expected
 from benchmarks.systems.databases import Database
 from tests.support.live import LiveTeam, Tenants
 from tests.support.stack import Stack, running_stack
@@ -27,8 +27,12 @@ class Ours(System):
         super().__init__(bench)
         self.webs, self.workers = webs, workers
         self.processes = f"{webs} web, {workers} worker, maintenance, beat; PostgreSQL; Redis"
+        self._has_started = False
 
     def start(self, behaviours: list[str]) -> None:
+        if self._has_started:
+            return
+        self._has_started = True
         self.database = Database.start(self.bench, self.name)
         environment = {
             "DJANGO_DEBUG": "0",
@@ -63,6 +67,11 @@ class Ours(System):
             + (', "stream": true}' if stream else "}"),
             expect=expected(stream=stream),
         )
+
+    def openai_target(self, behaviour: str, *, stream: bool) -> Target:
+        """The same question, asked as OpenAI's clients ask it: no job, the team's budget pays."""
+        body = chat_body(self.groups[behaviour], stream=stream)
+        return self._post(["/v1/chat/completions"], body, expect=expected(stream=stream))
 
     # What else a customer does
 
@@ -103,3 +112,27 @@ class Ours(System):
         port = self.stack.children["web"].port
         assert port is not None
         return Target(port, paths, body, {"Authorization": f"Bearer {self.team.key}"}, expect=expect)
+
+
+class OursV1(System):
+    """The same processes by their other door, `/v1`: what a peer is asked, to the letter."""
+
+    name = "ours-v1"
+    title = "this service as an OpenAI API: virtual key, call and attempt on record, team's budget held to"
+
+    def __init__(self, ours: Ours) -> None:
+        super().__init__(ours.bench)
+        self.ours = ours
+        self.processes = "the same"
+
+    def start(self, behaviours: list[str]) -> None:
+        self.ours.start(behaviours)
+
+    def roots(self) -> Roots:
+        return self.ours.roots()
+
+    def statements(self) -> int | None:
+        return self.ours.statements()
+
+    def target(self, behaviour: str, *, clients: int = 1, stream: bool = False) -> Target:
+        return self.ours.openai_target(behaviour, stream=stream)
