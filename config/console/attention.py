@@ -56,7 +56,7 @@ def _of_alert(alert: Alert) -> Item:
             text = f"{team} has fewer than {alert.threshold} credits left ({data.get('credits_remaining', '?')})"
             return Item(text, about_team, "toll")
         case Alert.Rule.BUDGET_USED:
-            return Item(f"{team} has used {alert.threshold} % of its credits", about_team, "toll")
+            return Item(f"{team} has used {alert.threshold} % of its budget", about_team, "toll")
         case Alert.Rule.JOBS_FAILING:
             text = f"{team}: {data.get('jobs_failed', '?')} of {data.get('jobs_ended', '?')} jobs failed"
             return Item(text, _list("jobs_job", team__id__exact=alert.team_id, status__exact="failed"), "work_alert")

@@ -1,12 +1,15 @@
 """Alerts about credits: below a threshold, and so many percent used."""
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from billing import ledger
 from billing.services import alerts
 from billing.services.credits import add_credits
+from jobs.models import Call
 from tenancy.models import Alert, Team
 from tests.support.api import Tenant, make_tenant
 from tests.support.events import events, subscribe
@@ -81,6 +84,17 @@ def test_a_budget_is_told_of_at_80_and_at_100_percent(tenant: Tenant) -> None:
     assert alerted(budget) == [f"{tenant.team_id}/100", f"{tenant.team_id}/80"]
     ledger.allocate(team_pk=tenant.team_pk, amount=2, reason="", metadata={}, actor="test")
     assert alerted(budget) == [f"{tenant.team_id}/80"]
+
+
+def test_a_budget_is_told_of_when_calls_have_spent_it(tenant: Tenant) -> None:
+    """Direct calls use no credit, but what the credits are worth."""
+    call = Call.objects.create(team_id=tenant.team_pk, model_group="g", deadline_at=timezone.now())
+    Call.objects.filter(pk=call.pk).update(state="succeeded", ended_at=timezone.now(), cost_usd="0.79")
+    assert alerted(Alert.Rule.BUDGET_USED) == []
+    Call.objects.filter(pk=call.pk).update(cost_usd="0.80")
+    assert alerted(Alert.Rule.BUDGET_USED) == [f"{tenant.team_id}/80"]
+    data = Alert.objects.get(rule=Alert.Rule.BUDGET_USED).data
+    assert (Decimal(data["spent_usd"]), Decimal(data["budget_usd"])) == (Decimal("0.8"), 1)
 
 
 def test_teams_are_looked_at_each_for_itself(tenant: Tenant) -> None:
