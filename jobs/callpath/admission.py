@@ -5,6 +5,7 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -78,7 +79,9 @@ async def admit(*, team: TeamRef, job_id: UUID | None, request: CallRequest) -> 
     statement, parameters = _statement(team=team, job_id=job_id, request=request)
     try:
         row = await async_database.fetch_one(statement, parameters)
-        if priced := _with_new_prices(row, parameters):
+        if missed := _missed_prices(row, parameters):
+            # In a thread: the first look at LiteLLM's prices reads a large file.
+            priced = await async_database.in_thread(partial(_with_prices, missed, parameters))
             row = await async_database.fetch_one(statement, priced)
     except psycopg.IntegrityError as error:
         raise _translated(error, team=team, request=request) from error
@@ -102,8 +105,8 @@ def open_job_and_admit(*, team: TeamRef, job: NewJob, request: CallRequest) -> t
     statement, parameters = _statement(team=team, job_id=opened.job_id, request=request)
     try:
         row = _fetch(statement, parameters)
-        if priced := _with_new_prices(row, parameters):
-            row = _fetch(statement, priced)
+        if missed := _missed_prices(row, parameters):
+            row = _fetch(statement, _with_prices(missed, parameters))
     except IntegrityError as error:
         raise _translated(error.__cause__, team=team, request=request) from error
     failpoint("web.job_opened_for_call")
@@ -124,16 +127,18 @@ _prices: dict[str, dict[str, list[str] | None]] = {}
 MAX_PRICED_NAMES = 10_000
 
 
-def _with_new_prices(row: async_database.Row | None, parameters: dict[str, Any]) -> dict[str, Any] | None:
-    """The parameters with prices that the statement missed; None where it has missed none."""
+def _missed_prices(row: async_database.Row | None, parameters: dict[str, Any]) -> list[str]:
+    """The names whose prices the statement was not given."""
     known = _prices.get(parameters["model_group"], {})
-    missed = [name for name in (row and row["unpriced"]) or () if name not in known]
-    if not missed:
-        return None
+    return [name for name in (row and row["unpriced"]) or () if name not in known]
+
+
+def _with_prices(names: list[str], parameters: dict[str, Any]) -> dict[str, Any]:
+    """The parameters with these prices, too, which are kept for the next call."""
     if len(_prices) >= MAX_PRICED_NAMES:
         _prices.clear()
     known = _prices.setdefault(parameters["model_group"], {})
-    for name in missed:
+    for name in names:
         price = most_per_token(name)
         known[name] = None if price is None else [format(usd, "f") for usd in price]
     return {**parameters, "prices": json.dumps(known)}

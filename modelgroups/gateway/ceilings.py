@@ -5,6 +5,7 @@ the request allows, and where it does not say, nobody knows.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,7 @@ _CONTENT = "content"
 #: The names by which endpoints limit their answers, and by which they ask for several of them.
 OUTPUT_LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 MOST_TOKENS = 10**9
+MAX_DIGITS = 32
 #: Whoever has more values than anybody's request shall not keep the others waiting while each is looked at.
 MAX_LOOKS = 100_000
 
@@ -67,8 +69,14 @@ def _prompts(prompt: Any) -> int:
 
 
 def _positive(value: Any) -> int | None:
-    is_count = isinstance(value, int) and not isinstance(value, bool) and value > 0
-    return min(value, MOST_TOKENS) if is_count else None
+    """A count, also as those write it whom some providers understand: 100.0, "100"."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str) and len(value) <= MAX_DIGITS and value.strip().isdecimal():
+        value = int(value)
+    if not isinstance(value, int | float) or not value > 0:
+        return None
+    return MOST_TOKENS if value >= MOST_TOKENS else math.ceil(value)
 
 
 def _tokens(read: Any, has_parts: bool = False) -> int:
