@@ -11,7 +11,7 @@ from unfold import admin as unfold
 
 from config.foundation.errors import DomainError
 from modelgroups.admin.group_forms import MAX_MODELS, GroupForm, GroupModelForm, ModelsFormSet
-from modelgroups.admin.models import ShownModel, ShownModelsInline
+from modelgroups.admin.models import ShownModel, ShownModelsInline, for_this_user
 from modelgroups.models import GroupAssignment, GroupModel, ModelGroup
 from modelgroups.services import groups
 from tenancy.admin import BrowseAdmin, ReadOnlyAdmin, ReadOnlyInline, actor_of, link
@@ -39,9 +39,14 @@ class OrderedModelsInline(ShownModel, unfold.TabularInline):
         "shown_api_key",
         "config",
         "price",
+        "test",
         "tools",
     )
-    readonly_fields = ("shown_api_key", "price", "tools")
+    readonly_fields = ("shown_api_key", "price", "test", "tools")
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """What the user may do with them."""
+        return for_this_user(request, self.fields)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Without the keys."""
@@ -139,7 +144,8 @@ class ModelGroupAdmin(BrowseAdmin):
 
     def save_related(self, request: HttpRequest, form: ModelForm, formsets: Any, change: bool) -> None:
         """By the services, which keep LiteLLM Proxy in step and write the audit log."""
-        fields = {name: form.cleaned_data[name] for name in groups.EDITABLE if name in form.cleaned_data}
+        given = form.changed_data if change else form.cleaned_data
+        fields = {name: form.cleaned_data[name] for name in groups.EDITABLE if name in given}
         name, actor = form.instance.group_name, actor_of(request)
         models = next(formset for formset in formsets if isinstance(formset, ModelsFormSet))
         if not change:

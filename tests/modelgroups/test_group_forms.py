@@ -10,7 +10,7 @@ from config.foundation import encryption
 from modelgroups.models import GroupModel, ModelGroup
 from modelgroups.queries import resolve
 from modelgroups.services.credentials import create_credential
-from modelgroups.services.groups import ModelSpec
+from modelgroups.services.groups import ModelSpec, change_model_group
 from tenancy.models import AuditEntry
 from tests.support.admin import AdminClient, form_of, row
 from tests.support.api import Tenant, make_group
@@ -61,6 +61,20 @@ def test_the_form_as_it_stands_changes_nothing(group: ModelGroup, superuser: Adm
     assert save(superuser, group).status_code == 302
     assert [row(model) for model in group.models.all()] == before
     assert not AuditEntry.objects.filter(actor="console:somebody").exists()
+
+
+def test_what_somebody_else_changed_meanwhile_stays(group: ModelGroup, superuser: AdminClient) -> None:
+    """Who corrects a description does not switch the group on again that was switched off since."""
+    opened = form_of(superuser, PAGE, group.pk)
+    change_model_group(group_name=group.group_name, status="inactive", metadata={"why": "broken"}, actor="another")
+
+    answer = superuser.post(PAGE, group.pk, **{**opened, "description": "Better"})
+
+    assert answer.status_code == 302
+    group.refresh_from_db()
+    assert (group.status, group.description, group.metadata) == ("inactive", "Better", {"why": "broken"})
+    entry = AuditEntry.objects.get(action="group.changed", actor="console:somebody")
+    assert entry.after == {"description": "Better"}
 
 
 def test_models_are_dragged_into_another_order(group: ModelGroup, superuser: AdminClient) -> None:

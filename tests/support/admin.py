@@ -73,6 +73,8 @@ def form_of(client: AdminClient, page: str, pk: object) -> dict[str, Any]:
         for field in form:
             value = field.value()
             data[field.html_name] = "" if value is None else value
+            if field.field.show_hidden_initial:
+                data[field.html_initial_name] = data[field.html_name]
     return data
 
 
