@@ -84,8 +84,8 @@ class RefillUploadAdmin(ReadOnlyAdmin):
         "rows_valid",
         "credits_total",
         "needs_approval",
-        "uploaded_by",
-        "approved_by",
+        "uploader",
+        "approver",
         "created_at",
         "confirmed_at",
         "ended_at",
@@ -93,6 +93,16 @@ class RefillUploadAdmin(ReadOnlyAdmin):
     )
     readonly_fields = fields
     actions_list = ("upload",)
+
+    @admin.display(description="Uploaded by")
+    def uploader(self, upload: RefillUpload) -> str:
+        """Without a link: people are for admins to see."""
+        return upload.uploaded_by.get_username()
+
+    @admin.display(description="Approved by")
+    def approver(self, upload: RefillUpload) -> str:
+        """Likewise."""
+        return upload.approved_by.get_username() if upload.approved_by else "-"
 
     @admin.display(description="SHA-256 of the file")
     def sha_256(self, upload: RefillUpload) -> str:

@@ -19,6 +19,7 @@ NAVIGATION: dict[str, dict[str, str]] = {
         "billing.ledgerentry": "receipt_long",
         "billing.credithold": "lock_clock",
         "billing.creditgrant": "redeem",
+        "billing.teambudget": "savings",
         "billing.refillupload": "upload_file",
         "billing.refill": "add_card",
         "billing.refillpolicy": "autorenew",
@@ -35,6 +36,14 @@ NAVIGATION: dict[str, dict[str, str]] = {
         "modelgroups.groupmodel": "smart_toy",
         "modelgroups.groupassignment": "assignment_ind",
         "modelgroups.providercredential": "vpn_key",
+        "jobs.modelcheck": "labs",
+    },
+    "Sums by day": {
+        "jobs.jobday": "calendar_month",
+        "jobs.callday": "calendar_month",
+        "jobs.modelday": "calendar_month",
+        "jobs.creditday": "calendar_month",
+        "jobs.rollupday": "event_repeat",
     },
     "Integrations": {
         "tenancy.alert": "notifications",

@@ -15,12 +15,12 @@ from unfold.widgets import UnfoldAdminSelectWidget
 from jobs.errors import cause_text
 from jobs.models import ModelCheck
 from jobs.services.checks import request_check, wait_for_check
+from modelgroups.admin.models import TEST_PERMISSION
 from modelgroups.gateway.parameters import CREDENTIAL
 from modelgroups.models import GroupModel, ProviderCredential
-from tenancy.admin import ReadOnlyAdmin, actor_of, in_a_row, link
+from tenancy.admin import ReadOnlyAdmin, actor_of, link
 from tenancy.admin.forms import ConsoleForm, form_page
 
-TEST_PERMISSION = "modelgroups.test_modelgroup"
 #: How long the outcome's page waits for it, after which it says how to look again.
 WAIT_S = 5.0
 #: A worker asks for half a minute at most; who has not said anything by then will not.
@@ -60,6 +60,7 @@ class ModelCheckAdmin(ReadOnlyAdmin):
         "prompt_tokens",
         "completion_tokens",
         "cost",
+        "again",
         "see_also",
         "actor",
         "created_at",
@@ -136,15 +137,20 @@ class ModelCheckAdmin(ReadOnlyAdmin):
         """As the provider will have it."""
         return "-" if check.cost_usd is None else f"{check.cost_usd:f}"
 
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Once more, for who may."""
+        may_test = request.user.has_perm(TEST_PERMISSION)
+        return tuple(name for name in self.fields if name != "again" or may_test)
+
+    @admin.display(description="Once more")
+    def again(self, check: ModelCheck) -> SafeString | str:
+        """As long as the model is there."""
+        return link("jobs_modelcheck_new", "Test again", pk=check.model_id) if check.model_id else "-"
+
     @admin.display(description="See also")
     def see_also(self, check: ModelCheck) -> SafeString | str:
-        """Once more, as long as the model is there."""
-        if check.model_id is None:
-            return "-"
-        return in_a_row(
-            link("jobs_modelcheck_new", "Test again", pk=check.model_id),
-            link("modelgroups_groupmodel_change", "Model", pk=check.model_id),
-        )
+        """The model, as long as it is there."""
+        return link("modelgroups_groupmodel_change", "Model", pk=check.model_id) if check.model_id else "-"
 
 
 def _owners(model: GroupModel) -> list[tuple[int, str]]:

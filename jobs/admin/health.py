@@ -9,13 +9,14 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.safestring import SafeString
 
 from config.foundation.errors import DependencyUnavailable
 from jobs.callpath.resting import resting_until
 from jobs.errors import cause_text
 from jobs.models import ModelCheck
 from jobs.queries.health import WINDOW, ModelHealth, health_of, last_errors
-from modelgroups.admin.models import ShownModel
+from modelgroups.admin.models import TEST_PERMISSION, ShownModel
 from modelgroups.models import GroupModel, ModelGroup
 from tenancy.admin import in_a_row, link
 
@@ -35,8 +36,12 @@ def health_view(model_admin: admin.ModelAdmin, request: HttpRequest) -> HttpResp
     except DependencyUnavailable:
         resting, is_known = {}, False
     health, checks = health_of(names), _last_checks(models)
+    may_test = request.user.has_perm(TEST_PERMISSION)
     rows = [
-        _row(model, health.get(model.model_name, ModelHealth()), resting.get(model.pk), checks.get(model.pk))
+        [
+            *_row(model, health.get(model.model_name, ModelHealth()), resting.get(model.pk), checks.get(model.pk)),
+            _links(model, may_test=may_test),
+        ]
         for model in models
     ]
     errors = [
@@ -58,6 +63,7 @@ def health_view(model_admin: admin.ModelAdmin, request: HttpRequest) -> HttpResp
         "window_minutes": int(WINDOW.total_seconds() // 60),
         "is_resting_known": is_known,
         "group": group,
+        "may_add_group": request.user.has_perm("modelgroups.add_modelgroup"),
     }
     return TemplateResponse(request, "console/model_health.html", context)
 
@@ -97,8 +103,9 @@ def _row(model: GroupModel, health: ModelHealth, until: float | None, check: Mod
         "-" if health.latency_ms is None else f"{health.latency_ms} ms",
         "-" if until is None else f"{datetime.fromtimestamp(until, UTC):%H:%M:%S} UTC",
         link("jobs_modelcheck_change", check.state, pk=check.pk) if check else "never",
-        in_a_row(
-            link("jobs_modelcheck_new", "Test", pk=model.pk),
-            link("jobs_attempt_changelist", "Attempts", q=model.model_name),
-        ),
     ]
+
+
+def _links(model: GroupModel, *, may_test: bool) -> SafeString:
+    test = [link("jobs_modelcheck_new", "Test", pk=model.pk)] if may_test else []
+    return in_a_row(*test, link("jobs_attempt_changelist", "Attempts", q=model.model_name))

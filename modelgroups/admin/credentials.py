@@ -103,6 +103,10 @@ class ProviderCredentialAdmin(ReadOnlyAdmin):
         name = "modelgroups_providercredential_replace"
         return [path("<uuid:pk>/replace/", view, name=name), *super().get_urls()]
 
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Without links to pages that would be refused."""
+        return tuple(name for name in self.fields if name != "see_also" or self.may_change(request))
+
     @admin.display(description="For", ordering="organization__organization_id")
     def whose(self, credential: ProviderCredential) -> SafeString | str:
         """An organization, or everybody."""

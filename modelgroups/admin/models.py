@@ -1,6 +1,7 @@
 """How a group's models are shown: with their price, and without what is secret."""
 
 import json
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +15,9 @@ from modelgroups.gateway.prices import usd_per_million
 from modelgroups.models import GroupModel
 from modelgroups.services.groups import without_secrets
 from tenancy.admin import ReadOnlyAdmin, ReadOnlyInline, in_a_row, link
+
+#: Of the page that tests a model, in the app above.
+TEST_PERMISSION = "modelgroups.test_modelgroup"
 
 
 class ShownModel:
@@ -43,10 +47,20 @@ class ShownModel:
         if not model.pk:
             return "-"
         return in_a_row(
-            link("jobs_modelcheck_new", "Test", pk=model.pk),
             link("jobs_attempt_health", "Health", group=model.group_id),
             link("jobs_attempt_changelist", "Attempts", q=model.model_name),
         )
+
+    @admin.display(description="Test")
+    def test(self, model: GroupModel) -> SafeString | str:
+        """For who may."""
+        return link("jobs_modelcheck_new", "Test", pk=model.pk) if model.pk else "-"
+
+
+def for_this_user(request: HttpRequest, columns: Sequence[str]) -> tuple[str, ...]:
+    """Without the link to a page that would be refused."""
+    may_test = request.user.has_perm(TEST_PERMISSION)
+    return tuple(column for column in columns if column != "test" or may_test)
 
 
 class ShownModelsInline(ShownModel, ReadOnlyInline):
@@ -62,9 +76,14 @@ class ShownModelsInline(ShownModel, ReadOnlyInline):
         "price",
         "shown_api_key",
         "shown_config",
+        "test",
         "tools",
     )
     readonly_fields = fields
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """What the user may do with them."""
+        return for_this_user(request, self.fields)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Without the keys."""
@@ -75,7 +94,17 @@ class ShownModelsInline(ShownModel, ReadOnlyInline):
 class GroupModelAdmin(ShownModel, ReadOnlyAdmin):
     """Models over all groups: which groups use this one?"""
 
-    list_display = ("model_name", "group", "is_enabled", "priority", "position", "price", "shown_api_key", "tools")
+    list_display = (
+        "model_name",
+        "group",
+        "is_enabled",
+        "priority",
+        "position",
+        "price",
+        "shown_api_key",
+        "test",
+        "tools",
+    )
     list_filter = ("is_enabled",)
     list_select_related = ("group",)
     search_fields = ("model_name", "group__group_name", "api_key_last_four__exact")
@@ -89,9 +118,18 @@ class GroupModelAdmin(ShownModel, ReadOnlyAdmin):
         "price",
         "shown_api_key",
         "shown_config",
+        "test",
         "tools",
     )
     readonly_fields = fields
+
+    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
+        """What the user may do with them."""
+        return for_this_user(request, self.list_display)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """The same."""
+        return for_this_user(request, self.fields)
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         """Nothing by config either, in which headers may be secret."""

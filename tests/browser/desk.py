@@ -168,7 +168,7 @@ class Desk:
     def suspend(self, team_id: str, reason: str) -> None:
         self.open_team(team_id)
         # Unfold's menus are no buttons.
-        self.page.locator("a", has_text=re.compile(r"\bMore\b")).first.click()
+        self.page.get_by_role("button", name="More", exact=True).click()
         self.follow("Suspend or resume")
         self.fill("Reason", reason)
         self.press("Suspend")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from html import unescape
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from config.console.roles import ROLES, sync_roles
 from tenancy.models import VirtualKey
 from tests.config.test_admin import make_world
 
+LINK = re.compile(r'href="(/admin/[^"#]*)"')
 #: What looking around may write: who is logged in, and Django's own notes.
 NOT_LOOKED_AT = ("django_session", "django_admin_log", "console_cache")
 #: What a form might ask for, whoever wrote it: enough to be taken for a real one.
@@ -218,3 +220,25 @@ def test_the_api_documentation_and_the_console_load_nothing_from_elsewhere(world
         assert re.findall(r"<[^>]+\son(?:click|load|change|submit|input)=", html) == [], path
         for source in re.findall(r'(?:src|href)="([^"]+)"', html):
             assert not source.startswith(("//", "http:", "https:")), source
+
+
+@pytest.mark.parametrize("role", ["viewer", "billing"])
+def test_no_link_leads_to_a_refusal(world: None, role: str) -> None:
+    """What a page offers, its reader may open."""
+    client = logged_in()
+    User.objects.get(username="somebody").groups.add(Group.objects.get(name=role))
+    log_out, asked, refused = reverse("admin:logout"), set(), []
+    for page in pages():
+        if page.path == log_out:
+            continue
+        answer = client.get(page.path)
+        if answer.status_code != 200 or not answer["Content-Type"].startswith("text/html"):
+            continue
+        for address in map(unescape, LINK.findall(answer.content.decode())):
+            path = address.partition("?")[0]
+            if path not in asked and path != log_out:
+                asked.add(path)
+                if client.get(address).status_code == 403:
+                    refused.append((page, address))
+    assert refused == []
+    assert len(asked) > 50
