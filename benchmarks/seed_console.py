@@ -161,12 +161,16 @@ GRANTS = """
 
     INSERT INTO billing_creditaccount (team_id, allocated, used, held, last_sequence, auto_refill, created_at)
     SELECT t.id, sum(e.amount) FILTER (WHERE e.kind <> 'deduction'),
-        COALESCE(-sum(e.amount) FILTER (WHERE e.kind = 'deduction'), 0),
-        (SELECT count(*) FROM billing_credithold h WHERE h.account_id = t.id AND h.state = 'held'), max(e.sequence),
+        COALESCE(-sum(e.amount) FILTER (WHERE e.kind = 'deduction'), 0), COALESCE(max(h.held), 0), max(e.sequence),
         false, t.created_at
-    FROM tenancy_team t JOIN billing_ledgerentry e ON e.account_id = t.id GROUP BY t.id;
+    FROM tenancy_team t JOIN billing_ledgerentry e ON e.account_id = t.id
+    -- Once over the table each: there is no index yet.
+    LEFT JOIN (SELECT account_id, count(*) AS held FROM billing_credithold WHERE state = 'held' GROUP BY 1) h
+        ON h.account_id = t.id
+    GROUP BY t.id;
     INSERT INTO billing_teambudget (team_id, spent_usd, reserved_usd)
-    SELECT t.id, COALESCE((SELECT sum(cost_usd) FROM jobs_call c WHERE c.team_id = t.id), 0), 0 FROM tenancy_team t;
+    SELECT t.id, COALESCE(c.spent_usd, 0), 0 FROM tenancy_team t
+    LEFT JOIN (SELECT team_id, sum(cost_usd) AS spent_usd FROM jobs_call GROUP BY 1) c ON c.team_id = t.id;
 """
 STEPS = {
     "tenants": TENANTS, "jobs": JOBS, "holds": HOLDS, "calls": CALLS, "attempts": ATTEMPTS, "entries": ENTRIES,
