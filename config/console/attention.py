@@ -7,7 +7,6 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 
-from billing.models import RefillUpload
 from jobs.queries.attention import MOST, Attention
 from jobs.queries.dashboard import Scope
 from tenancy.models import Alert
@@ -34,7 +33,7 @@ def needs_attention(attention: Attention, scope: Scope) -> list[Item]:
         url = _list("tenancy_alert", state__exact=Alert.State.OPEN)
         items.append(Item("More alerts are open", url, "more_horiz"))
     if scope == Scope():
-        items += [*_of_the_installation(attention), *_waiting_refills()]
+        items += _of_the_installation(attention)
     return sorted(items, key=lambda item: not item.is_grave)
 
 
@@ -100,16 +99,20 @@ def _of_the_installation(attention: Attention) -> list[Item]:
             _list("tenancy_webhookendpoint", state__exact="disabled"),
             "webhook",
         ),
+        Item(
+            f"{_counted(attention.waiting_refills)} refills wait for approval",
+            _list("billing_refillupload", state__exact="waiting"),
+            "approval",
+        ),
     ]
-    counts = (attention.stuck_jobs, attention.stuck_calls, attention.proxy_drifts, attention.dead_webhooks)
+    counts = (
+        attention.stuck_jobs,
+        attention.stuck_calls,
+        attention.proxy_drifts,
+        attention.dead_webhooks,
+        attention.waiting_refills,
+    )
     return [item for item, count in zip(found, counts, strict=True) if count]
-
-
-def _waiting_refills() -> list[Item]:
-    """Uploads that wait for a second person's approval."""
-    count = RefillUpload.objects.filter(state=RefillUpload.State.WAITING).count()
-    url = _list("billing_refillupload", state__exact="waiting") if count else ""
-    return [Item(f"{count} refills wait for approval", url, "approval")] if count else []
 
 
 def _counted(count: int) -> str:

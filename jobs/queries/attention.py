@@ -24,6 +24,9 @@ _ATTENTION = """
             SELECT FROM tenancy_webhookendpoint
             WHERE state = 'disabled' AND disabled_reason IN ('gone', 'failing') LIMIT %(most)s
         ) AS found) AS dead_webhooks,
+        (SELECT count(*) FROM (
+            SELECT FROM billing_refillupload WHERE state = 'waiting' LIMIT %(most)s
+        ) AS found) AS waiting_refills,
         EXISTS (SELECT FROM tenancy_organization) AS has_organizations,
         EXISTS (SELECT FROM modelgroups_modelgroup) AS has_groups,
         EXISTS (SELECT FROM tenancy_team) AS has_teams,
@@ -39,6 +42,7 @@ class Attention:
     stuck_calls: int
     proxy_drifts: int
     dead_webhooks: int
+    waiting_refills: int
     has_organizations: bool
     has_groups: bool
     has_teams: bool
