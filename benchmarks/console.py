@@ -87,8 +87,9 @@ def _set_up(url: str) -> None:
 def _a_round_s() -> float:
     from jobs.services.rollups import refresh_rollups
 
-    refresh_rollups()
-    refresh_rollups()
+    # Until the days before today are closed, as they are on any other day.
+    while refresh_rollups() > 1:
+        pass
     began = time.monotonic()
     refresh_rollups()
     return time.monotonic() - began
