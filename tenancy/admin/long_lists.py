@@ -86,12 +86,20 @@ def implied_by(params: Mapping[str, Any], implications: Mapping[str, Q]) -> Q:
 def search_by_index(queryset: QuerySet[Any], term: str, *, team_column: str, columns: tuple[str, ...]) -> QuerySet[Any]:
     """The rows of the team of that id, else of the first column in which the term is found.
 
-    One at a time, and a team by its number: of several conditions joined by "or" no index can be used.
+    One at a time, and what another table names by its number: of several conditions joined by "or", or over two tables,
+    no index can be used.
     """
     term = term.strip()
     if team_column and (team_pk := Team.objects.filter(team_id=term).values_list("pk", flat=True).first()):
         return queryset.filter(**{team_column: team_pk})
     for column in columns:
+        relation, _, named_by = column.rpartition("__")
+        if relation:
+            named = queryset.model._meta.get_field(relation).related_model._default_manager  # noqa: SLF001
+            pk = named.filter(**{named_by: term}).values_list("pk", flat=True).first()
+            if pk is not None:
+                return queryset.filter(**{f"{relation}_id": pk})
+            continue
         found = queryset.filter(**{column: term})
         if found.order_by().exists():
             return found
