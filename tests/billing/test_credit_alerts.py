@@ -94,7 +94,7 @@ def test_a_budget_is_told_of_when_calls_have_spent_it(tenant: Tenant) -> None:
     Call.objects.filter(pk=call.pk).update(cost_usd="0.80")
     assert alerted(Alert.Rule.BUDGET_USED) == [f"{tenant.team_id}/80"]
     data = Alert.objects.get(rule=Alert.Rule.BUDGET_USED).data
-    assert (Decimal(data["spent_usd"]), Decimal(data["budget_usd"])) == (Decimal("0.8"), 1)
+    assert (Decimal(data["spent_usd"]), Decimal(data["budget_usd"])) == (Decimal("0.8"), Decimal(1))
 
 
 def test_teams_are_looked_at_each_for_itself(tenant: Tenant) -> None:
