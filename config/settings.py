@@ -12,6 +12,7 @@ from kombu import Exchange, Queue
 
 from config.console import theme
 from config.console.login_settings import *  # noqa: F403 (settings are names)
+from config.limit_settings import *  # noqa: F403 (as above)
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -294,8 +295,6 @@ ASYNC_CALL_DEADLINE_S = env.float("ASYNC_CALL_DEADLINE_S", default=3600.0)
 #: How long an asynchronous call's answer waits to be fetched, and how long it can be fetched again after that.
 ASYNC_ANSWER_TTL_S = env.int("ASYNC_ANSWER_TTL_S", default=24 * 3600)
 FETCHED_ANSWER_TTL_S = env.int("FETCHED_ANSWER_TTL_S", default=60)
-#: Calls of one team that may wait or run at once, unless the team has a number of its own. More: 429.
-TEAM_CALLS_IN_FLIGHT = env.int("TEAM_CALLS_IN_FLIGHT", default=2000)
 #: Calls of all teams that may wait for a worker. More: 503.
 MAX_QUEUED_CALLS = env.int("MAX_QUEUED_CALLS", default=5000)
 #: The longest that one model is waited for, unless its config has a `timeout` of its own.

@@ -1,0 +1,166 @@
+"""Asking Redis, for all calls that come at one time by one round trip; or this process alone, while Redis is away."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import redis
+from django.conf import settings
+from redis.exceptions import NoScriptError, RedisError
+
+from config.foundation.batching import Batcher
+from config.foundation.errors import DependencyUnavailable
+from jobs.callpath.connections import connect
+from jobs.callpath.limits.local import LocalLimits
+from jobs.callpath.limits.scripts import ADMIT, SETTLE, Script
+from jobs.callpath.limits.subjects import Kind, Limit, Place, Standing, Subject
+
+logger = logging.getLogger(__name__)
+
+#: How finely a window is divided. What is taken counts for up to one bucket longer than it should, so that it never
+#: does for less: of a limit that is always asked for, at most one per cent stays unused.
+BUCKETS = 120
+#: No call waits longer for Redis than this, and the next ones do not try for a while.
+TIMEOUT_S = 1.0
+AWAY_S = 1.0
+#: More tokens than any limit allows.
+MOST_TOKENS = 2**31
+
+Amounts = Sequence[tuple[Limit, int]]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Whether a call may be made."""
+
+    call_id: UUID
+    amounts: Amounts
+    holds_ms: int
+
+    def arguments(self, window: list[int]) -> tuple[list[str], list[Any]]:
+        """The script's keys and arguments."""
+        keys = [_ticket(self.call_id), *(limit.key for limit, _ in self.amounts)]
+        each = [value for limit, amount in self.amounts for value in (str(limit.kind), limit.most, amount)]
+        return keys, [*window, str(self.call_id), self.holds_ms, *each]
+
+
+class Limiter:
+    """One per process and event loop."""
+
+    def __init__(self) -> None:
+        self._redis = connect()
+        self._window = window_ms()
+        width_ms, buckets = self._window
+        self._local = LocalLimits(width_s=width_ms / 1000, buckets=buckets)
+        self._away_until = 0.0
+        self._ask = Batcher(self._ask_all)
+        self._tell = Batcher(self._tell_all)
+
+    async def close(self) -> None:
+        """Hang up."""
+        await self._redis.aclose()
+
+    async def admit(self, call_id: UUID, subjects: Iterable[Subject], *, tokens: int, holds_s: float) -> Standing:
+        """Take a request, so many tokens and a slot from each subject that limits them, or nothing at all.
+
+        The slot is free again when the call is settled, at the latest after `holds_s`. Asking again for the same call
+        takes nothing more. Without limits nobody is asked. Never raises: while Redis is away this process decides
+        alone, as if it were the only one.
+        """
+        takes = {Kind.REQUESTS: 1, Kind.TOKENS: min(tokens, MOST_TOKENS), Kind.CALLS: 1}
+        amounts = [(limit, takes[limit.kind]) for subject in subjects for limit in subject.limits()]
+        if not amounts:
+            return Standing()
+        try:
+            answer = await self._ask(_Asked(call_id, amounts, round(holds_s * 1000)))
+        except DependencyUnavailable:
+            return self._local.admit(amounts, now=time.monotonic())
+        return _standing([limit for limit, _ in amounts], answer)
+
+    async def settle(self, call_id: UUID, *, tokens: int | None) -> None:
+        """Free the slots of an admitted call, and count the tokens that it took instead of the estimate.
+
+        None: nobody knows, and the estimate stays. Whoever comes second, or is mistaken, changes nothing. Never raises:
+        what cannot be settled ages out.
+        """
+        try:
+            await self._tell((call_id, -1 if tokens is None else min(tokens, MOST_TOKENS)))
+        except DependencyUnavailable:
+            logger.warning("call %s stays counted as it was estimated", call_id)
+
+    async def _ask_all(self, asked: list[_Asked]) -> list[list[int]]:
+        return await self._run(ADMIT, [one.arguments(self._window) for one in asked])
+
+    async def _tell_all(self, settled: list[tuple[UUID, int]]) -> list[Any]:
+        return await self._run(SETTLE, [_settling(self._window, call_id, tokens) for call_id, tokens in settled])
+
+    async def _run(self, script: Script, calls: list[tuple[list[str], list[Any]]]) -> list[Any]:
+        """Raises DependencyUnavailable: then some of it may be done."""
+        if time.monotonic() < self._away_until:
+            raise DependencyUnavailable("broker")
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                answers = await self._pipelined(script, calls)
+                if any(isinstance(answer, NoScriptError) for answer in answers):
+                    await self._redis.script_load(script.text)
+                    # Those that ran meanwhile have not, either: a script is there for all of them or for none.
+                    answers = await self._pipelined(script, calls)
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    raise answer
+        except (RedisError, OSError, TimeoutError) as error:
+            logger.warning("limits are this process's alone for a while: %r", error)
+            self._away_until = time.monotonic() + AWAY_S
+            raise DependencyUnavailable("broker") from error
+        return answers
+
+    async def _pipelined(self, script: Script, calls: list[tuple[list[str], list[Any]]]) -> list[Any]:
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for keys, arguments in calls:
+                pipeline.evalsha(script.sha, len(keys), *keys, *arguments)
+            return list(await pipeline.execute(raise_on_error=False))
+
+
+def window_ms() -> tuple[int, int]:
+    """A bucket's width in ms, and how many are a window."""
+    width = max(round(settings.RATE_LIMIT_WINDOW_S * 1000 / BUCKETS), 1)
+    return width, -(-round(settings.RATE_LIMIT_WINDOW_S * 1000) // width)
+
+
+def settle_lost(call_ids: Iterable[UUID]) -> None:
+    """Free the slots of calls that nobody runs any more, from outside of an event loop. Their tokens age out."""
+    calls = [_settling(window_ms(), call_id, -1) for call_id in call_ids]
+    if not calls:
+        return
+    try:
+        with redis.Redis.from_url(
+            settings.REDIS_URL, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S
+        ) as client, client.pipeline(transaction=False) as pipeline:
+            for keys, arguments in calls:
+                pipeline.eval(SETTLE.text, len(keys), *keys, *arguments)
+            pipeline.execute()
+    except (RedisError, OSError) as error:
+        logger.warning("the slots of %d lost calls are free after their deadlines only: %r", len(calls), error)
+
+
+def _ticket(call_id: UUID) -> str:
+    return f"limits:call:{call_id}"
+
+
+def _settling(window: Iterable[int], call_id: UUID, tokens: int) -> tuple[list[str], list[Any]]:
+    return [_ticket(call_id)], [*window, str(call_id), tokens]
+
+
+def _standing(limits: Sequence[Limit], answer: Sequence[int]) -> Standing:
+    refused_by, wait_ms, *figures = answer
+    places = tuple(
+        Place(limit, remaining, reset_ms / 1000)
+        for limit, remaining, reset_ms in zip(limits, figures[::2], figures[1::2], strict=True)
+    )
+    if not refused_by:
+        return Standing(places)
+    return Standing(places, refused_by=limits[refused_by - 1], retry_after_s=None if wait_ms < 0 else wait_ms / 1000)
