@@ -40,6 +40,8 @@ STATUS = {
     "team_suspended": 403,
     "operator_required": 403,
     "insufficient_scope": 403,
+    "address_not_allowed": 403,
+    "model_not_allowed": 403,
     "model_group_access_denied": 403,
     "model_access_denied": 403,
     "team_key_required": 403,
@@ -63,6 +65,8 @@ STATUS = {
     "unsupported_media_type": 415,
     "idempotency_key_reused": 422,
     "too_many_requests": 429,
+    "rate_limited": 429,
+    "call_exceeds_limit": 429,
     # 500, 503
     "llm_call_failed": 500,
     "dependency_unavailable": 503,
@@ -75,7 +79,7 @@ STATUS = {
 #: On OpenAI-compatible paths, what their clients make something of: by a failed call's cause.
 OPENAI_STATUS = {"rate_limited": 429, "unsupported": 400}
 #: Of the statuses at which OpenAI's clients try again, those where that is of no use.
-_NOT_TO_BE_RETRIED = frozenset({"budget_exhausted", "insufficient_credits", "job_already_ended"})
+_NOT_TO_BE_RETRIED = frozenset({"budget_exhausted", "insufficient_credits", "job_already_ended", "call_exceeds_limit"})
 
 
 def status_of(code: str) -> int:

@@ -28,3 +28,7 @@ if (
 RATE_LIMIT_WINDOW_S = env.float("RATE_LIMIT_WINDOW_S", default=60.0)
 if not 1 <= RATE_LIMIT_WINDOW_S <= 60:
     raise ImproperlyConfigured("RATE_LIMIT_WINDOW_S must be from 1 to 60")
+#: How many proxies in front of web add to X-Forwarded-For: a key may be restricted to networks that it is used from.
+TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", default=0)
+if TRUSTED_PROXIES < 0:
+    raise ImproperlyConfigured("TRUSTED_PROXIES must not be negative")

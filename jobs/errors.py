@@ -166,13 +166,39 @@ class CallInterrupted(LLMCallFailed):
 
 
 class TooManyCalls(DomainError):
-    """The team has as many calls waiting or running as it may."""
+    """The team, or whoever else calls are counted of, has as many calls waiting or running as it may."""
 
     code = "too_many_requests"
     retry_after_s = 1
 
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"Too many requests: at most {limit} calls of a team may be in flight")
+    def __init__(self, limit: int, owner: str = "team") -> None:
+        super().__init__(f"Too many requests: at most {limit} calls of a {owner} may be in flight")
+
+
+class RateLimited(DomainError):
+    """As many requests, or tokens, as may be within a minute. `cause` says which: "requests_per_minute"."""
+
+    code = "rate_limited"
+
+    def __init__(self, *, kind: str, limit: int, owner: str, retry_after_s: int) -> None:
+        super().__init__(
+            f"Rate limit reached: this {owner} may take {limit} {kind} per minute. Try again in {retry_after_s} s"
+        )
+        self.cause = f"{kind}_per_minute"
+        self.retry_after_s = retry_after_s
+
+
+class CallExceedsLimit(DomainError):
+    """The call alone may take more tokens than may be taken within a minute, so trying it again is of no use."""
+
+    code = "call_exceeds_limit"
+
+    def __init__(self, *, tokens: int, limit: int, owner: str) -> None:
+        super().__init__(
+            f"Request too large: it may take {tokens} tokens, and this {owner} may take {limit} tokens per minute. "
+            "Shorten it, or set a smaller max_tokens"
+        )
+        self.cause = "tokens_per_minute"
 
 
 class Overloaded(DomainError):

@@ -7,6 +7,7 @@ from celery import shared_task
 
 from config.foundation.failpoints import failpoint
 from jobs.callpath import idempotency, stored
+from jobs.callpath.limits.limiter import settle_lost
 from jobs.services import alerts, books, calls, jobs, rollups
 
 if TYPE_CHECKING:
@@ -31,8 +32,9 @@ async def check_model(runner: "Runner", *, check_id: str) -> None:
 @shared_task(name="jobs.sweep_calls")
 def sweep_calls() -> None:
     """End calls whose worker died or whose deadline has passed, hand over again what no worker has taken."""
-    calls.sweep_lost_calls()
+    lost = calls.sweep_lost_calls()
     failpoint("sweeper.calls_swept")
+    settle_lost(lost)
     idempotency.give_back_abandoned()
     jobs.end_jobs_with_their_calls()
     failpoint("sweeper.jobs_ended")

@@ -72,14 +72,15 @@ def credential_names() -> list[str]:
     return list(ProviderCredential.objects.order_by("name").values_list("name", flat=True).distinct())
 
 
-def resolve(*, group_name: str, team_pk: int) -> Resolution:
-    """The guide's model resolution. A team without access learns that, and no model's name.
+def resolve(*, group_name: str, team_pk: int, is_allowed: bool = True) -> Resolution:
+    """The guide's model resolution. A team without access, or whose key has none, learns that, and no model's name.
 
     Raises ModelGroupNotFound.
     """
     group = get_model_group(group_name)
     has_access = (
-        group.status == ModelGroup.Status.ACTIVE
+        is_allowed
+        and group.status == ModelGroup.Status.ACTIVE
         and GroupAssignment.objects.filter(team_id=team_pk, group=group).exists()
     )
     enabled = [model.model_name for model in group.models.all() if model.is_enabled]

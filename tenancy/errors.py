@@ -143,6 +143,31 @@ class InsufficientScope(DomainError):
         super().__init__(f"This operator key lacks the scope '{scope}'")
 
 
+class KeyLacksScope(InsufficientScope):
+    """The team's key is valid but not meant for this. Any of the named scopes would do."""
+
+    def __init__(self, *scopes: str) -> None:
+        DomainError.__init__(self, f"This key lacks the scope {' or '.join(repr(scope) for scope in scopes)}")
+
+
+class AddressNotAllowed(DomainError):
+    """The key may not be used from where the request came."""
+
+    code = "address_not_allowed"
+
+    def __init__(self) -> None:
+        super().__init__("This key may not be used from this address")
+
+
+class ModelNotAllowed(DomainError):
+    """The key is restricted to other models and model groups."""
+
+    code = "model_not_allowed"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"This key may not use '{name}'")
+
+
 class IdempotencyKeyReused(DomainError):
     """The same Idempotency-Key came with another request."""
 

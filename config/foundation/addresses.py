@@ -1,8 +1,14 @@
-"""Which addresses the service may be sent to by what its clients write: public ones, and those the operator lists."""
+"""Which addresses the service may be sent to by what its clients write: public ones, and those the operator lists.
+
+And where its clients come from themselves.
+"""
 
 import ipaddress
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def is_public(address: str) -> bool:
@@ -57,3 +63,50 @@ def written_out(host: str) -> list[str]:
 def leads_inside(host: str) -> bool:
     """Whether the host is, or resolves to, an address that is not public. Unresolvable counts as public."""
     return any(not is_public(address) for address in resolve(host))
+
+
+def client_address(peer: str | None, forwarded_for: str, *, trusted_proxies: int) -> str | None:
+    """Where a request came from; None where nobody knows.
+
+    `peer` is who connected to us, `forwarded_for` the X-Forwarded-For header. Each of so many proxies in front of us
+    adds to the header's end whom it heard the request from, so the client's is that many from the end; what it says
+    before that is the client's own word, and not looked at. A request with fewer has gone past the proxies.
+    """
+    if not trusted_proxies:
+        return _plain(peer or "")
+    hops = forwarded_for.split(",")
+    return _plain(hops[-trusted_proxies].strip()) if len(hops) >= trusted_proxies else None
+
+
+def _plain(address: str) -> str | None:
+    """IPv4 in IPv6 as IPv4, without a zone; None where it is no address."""
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return str(mapped or ip)
+
+
+def network(text: str) -> str:
+    """A network as it is kept: "10.0.0.0/8"; a lone address is a network of its own. Raises ValueError."""
+    if "%" in text:
+        raise ValueError("a zone means something on one machine only")
+    ip = ipaddress.ip_network(text, strict=False)
+    if isinstance(ip, ipaddress.IPv6Network) and ip.prefixlen >= 96 and ip.network_address.ipv4_mapped is not None:
+        # Addresses are compared as what they are mapped from.
+        return f"{ip.network_address.ipv4_mapped}/{ip.prefixlen - 96}"
+    return str(ip)
+
+
+def lies_in(address: str | None, networks: Sequence[str]) -> bool:
+    """Whether a client's address is in one of the networks; an unknown one is in none."""
+    if address is None:
+        return False
+    ip = ipaddress.ip_address(address)
+    return any(ip in one for one in _parsed(tuple(networks)))
+
+
+@lru_cache(maxsize=1024)
+def _parsed(networks: tuple[str, ...]) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(network) for network in networks)

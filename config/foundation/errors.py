@@ -11,7 +11,7 @@ class DomainError(Exception):
 
     code: ClassVar[str] = "error"
     #: Seconds after which trying again makes sense, or None where it does not.
-    retry_after_s: ClassVar[int | None] = None
+    retry_after_s: int | None = None
 
 
 class InvalidInput(DomainError):

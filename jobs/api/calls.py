@@ -15,14 +15,16 @@ from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 
 from config.foundation import async_database
-from config.foundation.api.coroutine_views import EventStream, error_answer, event, json_answer
+from config.foundation.api.coroutine_views import EventStream, event, json_answer
 from config.foundation.api.parsers import request_json
 from config.foundation.errors import DomainError
 from jobs.api import call_bodies
+from jobs.api.limited import answer_order
 from jobs.api.serializers import AcceptedCallOut, CallAnswerOut, CallIn, JobCallAnswerOut, JobCallIn
 from jobs.callpath.admission import CallRequest, NewJob
 from jobs.callpath.dispatch import Dispatched, Form, Order, Stream, answer, dispatch, succeeded
 from jobs.callpath.idempotency import CallKey
+from jobs.callpath.limits.held import held_to
 from jobs.callpath.messages import Delta
 from jobs.queries.jobs import parse_job_id, team_of_job
 from tenancy.api.authentication import authenticate_request
@@ -44,18 +46,12 @@ _JOB_CALL_IN = JobCallIn()
 
 async def llm_call(request: HttpRequest, job_id: str) -> HttpResponseBase:
     """POST /api/jobs/{job_id}/llm-call; LLMCallView documents it."""
-    try:
-        return await _make(await _order_in_job(request, job_id))
-    except Exception as error:  # noqa: BLE001 (error_answer raises again what is a bug)
-        return error_answer(error, request)
+    return await answer_order(request, _order_in_job(request, job_id), _make)
 
 
 async def create_and_call(request: HttpRequest) -> HttpResponseBase:
     """POST /api/jobs/create-and-call; CreateAndCallView documents it."""
-    try:
-        return await _make(await _order_with_job(request))
-    except Exception as error:  # noqa: BLE001 (as above)
-        return error_answer(error, request)
+    return await answer_order(request, _order_with_job(request), _make)
 
 
 async def _order_in_job(request: HttpRequest, job_id: str) -> Order:
@@ -83,7 +79,9 @@ async def _read(request: HttpRequest, limit: int) -> tuple[Principal, Any]:
     """Who asks, and what. The caller comes first: a stranger learns nothing of what is wrong with his payload."""
     if request.method != "POST":
         raise MethodNotAllowed(request.method or "")
-    return await authenticate_request(request), request_json(request, limit)
+    principal = await authenticate_request(request)
+    principal.require_key_scope("jobs")
+    return principal, request_json(request, limit)
 
 
 def _validated(serializer: Serializer, payload: Any) -> dict[str, Any]:
@@ -100,6 +98,7 @@ def _order(
     team: TeamRef,
     job: UUID | NewJob,
 ) -> Order:
+    principal.require_model(fields["model_group"])
     form = _form(request, fields)
     key = read_idempotency_key(request.headers)
     return Order(
@@ -117,6 +116,7 @@ def _order(
         form=form,
         # The form is part of it: what is stored for one is no answer in another.
         request_hash=hash_request("POST", request.path, [form, payload]) if key is not None else b"",
+        held=held_to(team, principal),
     )
 
 

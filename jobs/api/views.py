@@ -135,6 +135,8 @@ class CallView(ApiView):
     """GET /api/jobs/{job_id}/calls/{call_id}"""
 
     permission_classes = [AnyKey]
+    #: Whoever may make an asynchronous call may fetch its result.
+    key_scopes = ("read", "jobs")
 
     @extend_schema(operation_id="get_call", responses=CallDetailOut)
     def get(self, request: Request, job_id: str, call_id: str) -> Response:

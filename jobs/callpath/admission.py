@@ -31,7 +31,7 @@ from jobs.errors import (
 )
 from jobs.services.jobs import open_job
 from modelgroups.errors import ModelGroupAccessDenied, ModelPriceUnknown
-from modelgroups.gateway.ceilings import ceiling
+from modelgroups.gateway.ceilings import Ceiling, ceiling
 from modelgroups.gateway.endpoints import CHAT
 from modelgroups.gateway.prices import most_per_token
 from tenancy.queries.principals import TeamRef
@@ -58,6 +58,18 @@ class CallRequest:
     call_id: UUID = field(default_factory=uuid.uuid4)
     #: The web process that waits for it, and hands it over again where it was lost. None where nobody waits.
     process_id: UUID | None = None
+    #: What it may take, where somebody has counted already.
+    ceiling: Ceiling | None = None
+
+    @property
+    def deadline_s(self) -> float:
+        """From its admission."""
+        deadline_s: float = settings.ASYNC_CALL_DEADLINE_S if self.is_stored else settings.CALL_DEADLINE_S
+        return deadline_s
+
+    def count(self) -> Ceiling:
+        """What it may take; it has to be read for that."""
+        return self.ceiling or ceiling(self.messages, self.parameters, self.endpoint or CHAT)
 
 
 @dataclass(frozen=True)
@@ -145,9 +157,7 @@ def _with_prices(names: list[str], parameters: dict[str, Any]) -> dict[str, Any]
 
 
 def _statement(*, team: TeamRef, job_id: UUID | None, request: CallRequest) -> tuple[str, dict[str, Any]]:
-    deadline_s = settings.ASYNC_CALL_DEADLINE_S if request.is_stored else settings.CALL_DEADLINE_S
-    endpoint = request.endpoint or CHAT
-    tokens = ceiling(request.messages, request.parameters, endpoint)
+    tokens = request.count()
     parameters = {
         "call_id": request.call_id,
         "job_id": job_id,
@@ -157,13 +167,13 @@ def _statement(*, team: TeamRef, job_id: UUID | None, request: CallRequest) -> t
         "purpose": request.purpose,
         "retry_of": request.retry_of,
         "process_id": request.process_id,
-        "deadline": timedelta(seconds=deadline_s),
+        "deadline": timedelta(seconds=request.deadline_s),
         "max_in_flight": _max_in_flight(team),
         "input_tokens": tokens.input,
         "output_tokens": tokens.output,
         "answers": tokens.answers,
         # A model's own limit is sent along to no other endpoint.
-        "is_chat": endpoint == CHAT,
+        "is_chat": (request.endpoint or CHAT) == CHAT,
         "output_default": settings.BUDGET_OUTPUT_TOKENS,
         "prices": json.dumps(_prices.get(request.model_group, {})),
         "credit_price_usd": Decimal(settings.CREDIT_PRICE_USD),

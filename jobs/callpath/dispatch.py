@@ -7,7 +7,7 @@ records the outcome, so a client that leaves, or a web process that dies, loses 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
 from typing import Any, Self, TypeVar
@@ -22,11 +22,13 @@ from jobs.callpath import idempotency
 from jobs.callpath.admission import CallRequest, NewJob, admit, open_job_and_admit
 from jobs.callpath.bulletins import CANCELLED
 from jobs.callpath.jobs_of_calls import job_of_call
+from jobs.callpath.limits.held import Held
+from jobs.callpath.limits.limiter import Limiter
 from jobs.callpath.messages import CallMessage, Delta, Reply
 from jobs.callpath.presence import Presence
 from jobs.callpath.publisher import Publisher
 from jobs.callpath.replies import LOOKS, LOOKS_WHILE_A_JOB_ENDS, ReplyHub
-from jobs.callpath.statements import CANCEL_QUEUED_CALL, WITHDRAW_CALL
+from jobs.callpath.statements import CALL_IS_ON_RECORD, CANCEL_QUEUED_CALL, WITHDRAW_CALL
 from jobs.errors import AnswerLost, LLMCallFailed, Overloaded, call_failed, failure_text
 from jobs.services.jobs import end_with_call
 from modelgroups.gateway.errors import Cause
@@ -55,7 +57,8 @@ class Form(StrEnum):
 class Order:
     """A call to be made: whose, in which job (an open one's id, a new one, or None), and in which form.
 
-    `request_hash` tells whether the same is asked again under the same Idempotency-Key.
+    `request_hash` tells whether the same is asked again under the same Idempotency-Key. `held` is what it is limited
+    by, and, once it was dispatched or refused, how that stands.
     """
 
     team: TeamRef
@@ -63,6 +66,7 @@ class Order:
     request: CallRequest
     form: Form
     request_hash: bytes = b""
+    held: Held = field(default_factory=Held, compare=False)
 
 
 @dataclass(frozen=True)
@@ -82,9 +86,11 @@ class _Lines:
         self.hub = ReplyHub()
         self.publisher = Publisher()
         self.presence = Presence("web")
+        self.limiter = Limiter()
 
     async def close(self) -> None:
         await self.presence.leave()
+        await self.limiter.close()
         await self.hub.close()
         await self.publisher.close()
 
@@ -110,8 +116,8 @@ async def close() -> None:
 async def dispatch(order: Order) -> Dispatched:
     """Admit a call and hand it to a worker.
 
-    Raises what `admit` does, Overloaded, DependencyUnavailable, for a new job also InsufficientCredits: nothing was
-    dispatched, and there is no record.
+    Raises what `admit` does, RateLimited, CallExceedsLimit, Overloaded, DependencyUnavailable, for a new job also
+    InsufficientCredits: nothing was dispatched, and there is no record.
     With a key also IdempotencyKeyReused, IdempotencyKeyInFlight.
     """
     if _lines().hub.queued_calls >= settings.MAX_QUEUED_CALLS:
@@ -161,7 +167,7 @@ class Stream:
     async def __aexit__(self, *_: object) -> None:
         _lines().hub.close_mailbox(self._dispatched.call_id)
         if not self._has_ended and self._dispatched.order.form is Form.STREAM:
-            await _in_any_case(_cancel(self._dispatched.call_id))
+            await _in_any_case(_cancel(self._dispatched))
 
     def __aiter__(self) -> AsyncIterator[Delta | Reply]:
         return self
@@ -219,17 +225,21 @@ async def _claim_and_dispatch(order: Order, key: idempotency.CallKey) -> Dispatc
 async def _dispatch(order: Order) -> Dispatched:
     """Admit the call and hand it to a worker; the hub then has a mailbox for it, unless it is stored."""
     failpoint("web.call_received")
+    order = await _limited(order)
     try:
         dispatched = await _admit(order)
     except DependencyUnavailable:
         # The database may have gone away just after it had written the call down.
         _run_beside(_take_back(order))
         raise
+    except BaseException:
+        await _give_back(order)
+        raise
     failpoint("web.call_admitted")
     if order.form is Form.STORED:
         try:
             failpoint("web.stored_call_admitted")
-            await _lines().publisher.publish(CallMessage(dispatched.call_id))
+            await _lines().publisher.publish(CallMessage(dispatched.call_id, is_limited=order.held.is_taken))
             failpoint("web.stored_call_dispatched")
         except DependencyUnavailable:
             # It is written down with all that it needs: the sweeper hands it over when the broker is back.
@@ -262,6 +272,19 @@ async def _dispatch(order: Order) -> Dispatched:
     return dispatched
 
 
+async def _limited(order: Order) -> Order:
+    """Take the call from its limits. Raises RateLimited, CallExceedsLimit, TooManyCalls: then nothing is taken."""
+    request, held = order.request, order.held
+    if held.counts_tokens:
+        request = replace(request, ceiling=request.count())
+    await held.take(_lines().limiter, request.call_id, ceiling=request.ceiling, deadline_s=request.deadline_s)
+    return replace(order, request=request)
+
+
+async def _give_back(order: Order) -> None:
+    await order.held.give_back(_lines().limiter, order.request.call_id)
+
+
 async def _admit(order: Order) -> Dispatched:
     request = replace(order.request, process_id=None if order.form is Form.STORED else _lines().presence.id)
     if not isinstance(order.job, NewJob):
@@ -276,6 +299,7 @@ async def _withdraw(dispatched: Dispatched) -> bool:
     """Take back a call that may not have reached the broker. False where a worker has taken it after all."""
     if await async_database.fetch_one(WITHDRAW_CALL, {"call_id": dispatched.call_id}) is None:
         return False
+    await _give_back(dispatched.order)
     if dispatched.job_id is not None and isinstance(dispatched.order.job, NewJob):
         await async_database.in_thread(partial(end_with_call, job_id=dispatched.job_id))
     return True
@@ -291,6 +315,8 @@ async def _take_back(order: Order) -> None:
     for _ in range(TAKE_BACK_TRIES):
         try:
             await async_database.fetch_one(WITHDRAW_CALL, {"call_id": call_id})
+            if await async_database.fetch_one(CALL_IS_ON_RECORD, {"call_id": call_id}) is None:
+                await _give_back(order)
             if order.request.key is not None:
                 await idempotency.give_back(order.request.key, call_id=call_id)
             return
@@ -316,15 +342,19 @@ def _message(dispatched: Dispatched, *, reply_to: str) -> CallMessage:
         ends_job=dispatched.job_id if isinstance(order.job, NewJob) else None,
         key=order.request.key,
         endpoint=order.request.endpoint,
+        is_limited=order.held.is_taken,
     )
 
 
-async def _cancel(call_id: UUID) -> None:
+async def _cancel(dispatched: Dispatched) -> None:
     """Stop a stream whose client has gone. Where that fails, it runs to its end and is recorded as it was."""
+    call_id = dispatched.call_id
     ended = {"call_id": call_id, "cause": Cause.CLIENT_GONE, "error": failure_text(Cause.CLIENT_GONE)}
     try:
         if await async_database.fetch_one(CANCEL_QUEUED_CALL, ended) is None:
             await _lines().publisher.announce(CANCELLED, str(call_id))
+        else:
+            await _give_back(dispatched.order)
     except DependencyUnavailable:
         logger.warning("call %s could not be cancelled", call_id)
 
@@ -356,4 +386,4 @@ def _nobody_waits(task: "asyncio.Task[Any]") -> None:
     if isinstance(dispatched, Dispatched) and dispatched.replay is None:
         _lines().hub.close_mailbox(dispatched.call_id)
         if dispatched.order.form is Form.STREAM:
-            _run_beside(_cancel(dispatched.call_id))
+            _run_beside(_cancel(dispatched))

@@ -22,6 +22,8 @@ class CallMessage:
     key: CallKey | None = None
     #: The OpenAI endpoint whose answer is wanted as it is; empty for llm-call's.
     endpoint: str = ""
+    #: Whoever ends it settles it with the limiter.
+    is_limited: bool = False
 
     @property
     def is_stored(self) -> bool:
@@ -31,7 +33,7 @@ class CallMessage:
     def encode(self) -> dict[str, Any]:
         """As a task's keyword arguments."""
         if self.is_stored:
-            return {"call_id": str(self.call_id)}
+            return {"call_id": str(self.call_id), "is_limited": self.is_limited}
         return {
             "call_id": str(self.call_id),
             "messages": self.messages,
@@ -41,6 +43,7 @@ class CallMessage:
             "ends_job": str(self.ends_job) if self.ends_job else None,
             "key": [self.key.scope, self.key.key] if self.key else None,
             "endpoint": self.endpoint,
+            "is_limited": self.is_limited,
         }
 
     @classmethod
@@ -56,6 +59,7 @@ class CallMessage:
             ends_job=UUID(ends_job) if ends_job else None,
             key=CallKey(*key) if key else None,
             endpoint=fields.get("endpoint", ""),
+            is_limited=fields.get("is_limited", False),
         )
 
 

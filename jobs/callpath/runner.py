@@ -27,6 +27,7 @@ from jobs.callpath.delivery import Delivery
 from jobs.callpath.fallback import Fallback, Outcome, Send, milliseconds_since
 from jobs.callpath.idempotency import CallKey
 from jobs.callpath.jobs_of_calls import job_part
+from jobs.callpath.limits.limiter import Limiter
 from jobs.callpath.messages import CallMessage, Reply
 from jobs.callpath.presence import Presence
 from jobs.callpath.proxied import by_proxy, route_of, through_proxy
@@ -53,6 +54,7 @@ class Runner:
     def __init__(self) -> None:
         self._presence = Presence("worker")
         self._replies = ReplySender()
+        self._limiter = Limiter()
         #: The calls that run here, and of them the streams.
         self._running: set[UUID] = set()
         self._streams: dict[UUID, Delivery] = {}
@@ -64,6 +66,7 @@ class Runner:
         """Send the replies, and say good-bye."""
         await self._bulletins.close()
         await self._replies.close()
+        await self._limiter.close()
         await chat.close()
         await self._presence.leave()
         await async_database.close()
@@ -103,6 +106,9 @@ class Runner:
         reply = replace(_reply(call_id, outcome, milliseconds_since(started)), deltas=delivery.deltas)
         recorded = await self._record(message, outcome, reply, keep_s=claimed[0]["keep_content_s"])
         failpoint("worker.recorded")
+        if message.is_limited:
+            # Before its client hears of it, who may send the next one at once.
+            await self._limiter.settle(call_id, tokens=reply.prompt_tokens + reply.completion_tokens)
         if recorded is not None and recorded["state"] != reply.state:
             # The sweeper took us for dead and was faster: what is on record is what is said.
             reply = Reply(call_id, state=recorded["state"], cause=recorded["cause"], deltas=reply.deltas)

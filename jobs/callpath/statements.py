@@ -171,6 +171,9 @@ WITHDRAW_CALL = """
     DELETE FROM jobs_call WHERE id = %(call_id)s AND state = 'queued' RETURNING id
 """
 
+#: Whether there is a call at all.
+CALL_IS_ON_RECORD = "SELECT id FROM jobs_call WHERE id = %(call_id)s"
+
 #: Take queued calls, and read their groups' models with them. No row: somebody else has the call (a message delivered
 #: twice), or it was withdrawn or swept. A group without models gives one row with nulls. A process that did not hear
 #: whether it has got a call, because the database went away just then, may ask again.

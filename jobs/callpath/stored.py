@@ -27,7 +27,9 @@ def hand_over_waiting_calls() -> int:
         cursor.execute(_WAITING, {"once_s": HAND_OVER_ONCE_MORE_AFTER_S, "again_s": HAND_OVER_AGAIN_AFTER_S})
         waiting = [call_id for (call_id,) in cursor.fetchall()]
     for call_id in waiting:
+        # Whether it is limited is not on record; to settle one that is not changes nothing.
+        message = CallMessage(call_id, is_limited=True)
         current_app.send_task(
-            RUN_CALL_TASK, kwargs=CallMessage(call_id).encode(), task_id=str(call_id), queue=QUEUE, ignore_result=True
+            RUN_CALL_TASK, kwargs=message.encode(), task_id=str(call_id), queue=QUEUE, ignore_result=True
         )
     return len(waiting)

@@ -50,8 +50,8 @@ def jobs_of_team(*, team_pk: int, status: str | None = None) -> QuerySet[Job]:
 
 
 _TEAM_OF_JOB = """
-    SELECT t.id AS pk, t.team_id, o.organization_id, t.job_ttl_s, t.max_calls_in_flight,
-           t.status = 'suspended' OR o.status = 'suspended' AS is_suspended
+    SELECT t.id AS pk, t.team_id, o.organization_id, t.job_ttl_s, t.max_calls_in_flight, t.requests_per_minute,
+           t.tokens_per_minute, t.status = 'suspended' OR o.status = 'suspended' AS is_suspended
     FROM jobs_job j
     JOIN tenancy_team t ON t.id = j.team_id
     JOIN tenancy_organization o ON o.id = t.organization_id

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
@@ -69,8 +70,8 @@ def erase_contents(*, batch: int = 5000) -> int:
         return cursor.rowcount
 
 
-def sweep_lost_calls(*, batch: int = 1000) -> int:
-    """End calls whose worker died, or that outlived their deadline; returns how many."""
+def sweep_lost_calls(*, batch: int = 1000) -> list[UUID]:
+    """End calls whose worker died, or that outlived their deadline; returns which."""
     parameters = {
         "not_started": Failure.NOT_STARTED.value,
         "interrupted": Failure.INTERRUPTED.value,
@@ -86,4 +87,4 @@ def sweep_lost_calls(*, batch: int = 1000) -> int:
         cursor.execute("DELETE FROM jobs_callprocess WHERE heartbeat_at < now() - interval '1 day'")
     for call_id, cause in swept:
         logger.warning("call %s was lost: %s", call_id, cause)
-    return len(swept)
+    return [call_id for call_id, _ in swept]

@@ -139,7 +139,9 @@ class ResolveView(ApiView):
         if team_id is None:
             raise InvalidInput("is required", field="team_id", error_code="required")
         team = team_for(principal, check_client_id(team_id, field="team_id"), scope="read")
-        return Response(ResolutionOut(queries.resolve(group_name=group_name, team_pk=team.pk)).data)
+        is_allowed = principal.key.allows_model(group_name)
+        found = queries.resolve(group_name=group_name, team_pk=team.pk, is_allowed=is_allowed)
+        return Response(ResolutionOut(found).data)
 
 
 class TeamModelGroupsView(ApiView):

@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
+from config.foundation.addresses import client_address
 from tenancy.errors import InvalidApiKey, MissingCredentials
 from tenancy.queries.principals import OPEN, Credentials, Principal, authenticate, authenticate_async
 
@@ -28,13 +29,18 @@ def read_credentials(request: HttpRequest | Request) -> Credentials | None:
     for key in (bearer, admin):
         if key is not None and not (key and key.isascii() and len(key) <= MAX_KEY_LENGTH):
             raise InvalidApiKey
-    return Credentials(bearer=bearer, admin=admin)
+    return Credentials(bearer=bearer, admin=admin, address=_address(request))
+
+
+def _address(request: HttpRequest | Request) -> str | None:
+    forwarded_for = request.headers.get("X-Forwarded-For", "")
+    return client_address(request.META.get("REMOTE_ADDR"), forwarded_for, trusted_proxies=settings.TRUSTED_PROXIES)
 
 
 async def authenticate_request(request: HttpRequest) -> Principal:
     """For coroutine views, none of which is open to keyless callers.
 
-    Raises MissingCredentials, InvalidApiKey, TeamSuspended, DependencyUnavailable.
+    Raises MissingCredentials, InvalidApiKey, TeamSuspended, AddressNotAllowed, DependencyUnavailable.
     """
     credentials = read_credentials(request)
     if credentials is None:
@@ -46,7 +52,7 @@ class ApiKeyAuthentication(BaseAuthentication):
     """DRF's side of it: `request.user` becomes the Principal."""
 
     def authenticate(self, request: Request) -> tuple[Any, None]:
-        """Raises MissingCredentials, InvalidApiKey, TeamSuspended."""
+        """Raises MissingCredentials, InvalidApiKey, TeamSuspended, AddressNotAllowed."""
         credentials = read_credentials(request)
         if credentials is not None:
             return authenticate(credentials), None

@@ -28,8 +28,9 @@ class OperatorOnly(BasePermission):
 
 
 class AnyKey(BasePermission):
-    """Any valid key: the view itself compares the team (Principal.require_team)."""
+    """Any valid key that is meant for it: the view itself compares the team (Principal.require_team)."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        """Authentication has already refused everybody else."""
+        """Authentication has already refused everybody else. Raises KeyLacksScope."""
+        principal_of(request).require_key_scope(*view.key_scopes_of(request))
         return True

@@ -3,8 +3,12 @@
 from rest_framework import serializers
 
 from config.foundation.api.fields import ClientIdField, MetadataField, TextField, WholeNumberField
+from tenancy.models import VirtualKey
 
 MAX_GRACE_S = 30 * 24 * 3600
+#: A column's; more is no limit.
+MAX_LIMIT = 2**31 - 1
+MAX_NAMES = 256
 
 
 class OrganizationIn(serializers.Serializer):
@@ -26,7 +30,51 @@ class OrganizationOut(serializers.Serializer):
     updated_at = serializers.DateTimeField()
 
 
-class VirtualKeyIn(serializers.Serializer):
+def _limit(help_text: str) -> WholeNumberField:
+    return WholeNumberField(
+        min_value=1, max_value=MAX_LIMIT, required=False, allow_null=True, help_text=f"{help_text}; null: the default."
+    )
+
+
+class LimitsIn(serializers.Serializer):
+    """Limits to calls. What is left out stays as it is."""
+
+    requests_per_minute = _limit("LLM calls that may begin within any minute")
+    tokens_per_minute = _limit("Tokens that LLM calls may take within any minute")
+    max_calls_in_flight = _limit("LLM calls that may wait or run at once")
+
+
+class KeyTermsIn(LimitsIn):
+    """What a key is restricted to, null for no restriction. What is left out stays as it is."""
+
+    expires_at = serializers.DateTimeField(required=False, allow_null=True, help_text="When it stops.")
+    scopes = serializers.ListField(
+        child=serializers.ChoiceField(choices=VirtualKey.Scope.choices),
+        required=False,
+        allow_null=True,
+        allow_empty=False,
+        max_length=MAX_NAMES,
+        help_text="What it is for.",
+    )
+    allowed_models = serializers.ListField(
+        child=TextField(max_length=255, trim_whitespace=False),
+        required=False,
+        allow_null=True,
+        allow_empty=False,
+        max_length=MAX_NAMES,
+        help_text="The models and model groups that it may name, of those that the team may use.",
+    )
+    allowed_ips = serializers.ListField(
+        child=TextField(max_length=64),
+        required=False,
+        allow_null=True,
+        allow_empty=False,
+        max_length=MAX_NAMES,
+        help_text="Networks that it may be used from, such as 10.0.0.0/8 or 2001:db8::/32.",
+    )
+
+
+class VirtualKeyIn(KeyTermsIn):
     """Make a further key."""
 
     name = TextField(max_length=128, required=False, allow_blank=True, default="")
@@ -49,6 +97,12 @@ class VirtualKeyOut(serializers.Serializer):
     created_at = serializers.DateTimeField()
     expires_at = serializers.DateTimeField(allow_null=True)
     revoked_at = serializers.DateTimeField(allow_null=True)
+    scopes = serializers.ListField(child=serializers.CharField(), allow_null=True)
+    allowed_models = serializers.ListField(child=serializers.CharField(), allow_null=True)
+    allowed_ips = serializers.ListField(child=serializers.CharField(), allow_null=True)
+    requests_per_minute = serializers.IntegerField(allow_null=True)
+    tokens_per_minute = serializers.IntegerField(allow_null=True)
+    max_calls_in_flight = serializers.IntegerField(allow_null=True)
 
 
 class NewVirtualKeyOut(VirtualKeyOut):
@@ -62,3 +116,18 @@ class VirtualKeyListOut(serializers.Serializer):
 
     team_id = serializers.CharField()
     keys = VirtualKeyOut(many=True)
+
+
+class LimitsOut(serializers.Serializer):
+    """Limits to calls, null where there is none."""
+
+    requests_per_minute = serializers.IntegerField(allow_null=True)
+    tokens_per_minute = serializers.IntegerField(allow_null=True)
+    max_calls_in_flight = serializers.IntegerField(allow_null=True)
+
+
+class TeamLimitsOut(LimitsOut):
+    """A team's own limits, null where it has the default, and `in_force`: what its calls are held to."""
+
+    team_id = serializers.CharField()
+    in_force = LimitsOut()

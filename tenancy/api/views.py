@@ -11,6 +11,7 @@ from tenancy.api.base import ApiView
 from tenancy.api.idempotency import idempotent
 from tenancy.api.permissions import actor_of
 from tenancy.api.serializers import (
+    KeyTermsIn,
     NewVirtualKeyOut,
     OrganizationIn,
     OrganizationOut,
@@ -67,7 +68,24 @@ class TeamKeysView(ApiView):
         team = tenants.get_team(check_client_id(team_id, field="team_id"))
         data = VirtualKeyIn(data=request.data)
         data.is_valid(raise_exception=True)
-        return Response(_new_key(keys.create_virtual_key(team=team, **data.validated_data, actor=actor_of(request))))
+        terms = dict(data.validated_data)
+        name = terms.pop("name")
+        return Response(_new_key(keys.create_virtual_key(team=team, name=name, terms=terms, actor=actor_of(request))))
+
+
+class KeyView(ApiView):
+    """/api/teams/{team_id}/keys/{key_id}"""
+
+    @extend_schema(operation_id="change_key", request=KeyTermsIn, responses=VirtualKeyOut)
+    def patch(self, request: Request, team_id: str, key_id: UUID) -> Response:
+        """Change what a virtual key is restricted and limited to, from now on."""
+        check_client_id(team_id, field="team_id")
+        data = KeyTermsIn(data=request.data)
+        data.is_valid(raise_exception=True)
+        key = keys.change_virtual_key(
+            team_id=team_id, key_id=key_id, terms=data.validated_data, actor=actor_of(request)
+        )
+        return Response(VirtualKeyOut(key).data)
 
 
 class KeyRotateView(ApiView):

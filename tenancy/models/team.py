@@ -27,6 +27,13 @@ class Team(models.Model):
     max_calls_in_flight = models.PositiveIntegerField(
         null=True, blank=True, help_text="LLM calls that may wait or run at once; empty for the default."
     )
+    #: Override settings.TEAM_REQUESTS_PER_MINUTE and TEAM_TOKENS_PER_MINUTE.
+    requests_per_minute = models.PositiveIntegerField(
+        null=True, blank=True, help_text="LLM calls that may begin within any minute; empty for the default."
+    )
+    tokens_per_minute = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Tokens that LLM calls may take within any minute; empty for the default."
+    )
     #: The team's opt-in to have prompts and answers kept.
     keep_content_s = models.PositiveIntegerField(
         null=True,
@@ -60,6 +67,11 @@ class Team(models.Model):
                 condition=models.Q(team_id__regex=r"^[A-Za-z0-9_.:-]{1,128}$"),
             ),
             models.CheckConstraint(name="team_status_is_known", condition=models.Q(status__in=["active", "suspended"])),
+            models.CheckConstraint(
+                name="team_limits_are_positive",
+                # What is null passes a check.
+                condition=models.Q(requests_per_minute__gt=0, tokens_per_minute__gt=0),
+            ),
         ]
 
     def __str__(self) -> str:

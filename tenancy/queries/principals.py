@@ -2,15 +2,25 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import UUID
 
 from django.db import connection
 
 from config.foundation import async_database
+from config.foundation.addresses import lies_in
 from config.foundation.batching import Batcher
-from tenancy.errors import InsufficientScope, InvalidApiKey, OperatorRequired, TeamSuspended, WrongTeam
+from tenancy.errors import (
+    AddressNotAllowed,
+    InsufficientScope,
+    InvalidApiKey,
+    KeyLacksScope,
+    ModelNotAllowed,
+    OperatorRequired,
+    TeamSuspended,
+    WrongTeam,
+)
 
 
 @dataclass(frozen=True)
@@ -24,6 +34,24 @@ class TeamRef:
     job_ttl_s: int | None = None
     max_calls_in_flight: int | None = None
     direct_calls_are_jobs: bool = False
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+
+
+@dataclass(frozen=True)
+class KeyTerms:
+    """What a team's key is restricted to (None: it is not), and its own limits (None: the default's)."""
+
+    scopes: frozenset[str] | None = None
+    allowed_models: frozenset[str] | None = None
+    allowed_ips: tuple[str, ...] | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    max_calls_in_flight: int | None = None
+
+    def allows_model(self, name: str) -> bool:
+        """Whether a model or a model group may be named by it."""
+        return self.allowed_models is None or name in self.allowed_models
 
 
 @dataclass(frozen=True)
@@ -33,7 +61,10 @@ class Principal:
     kind: Literal["team", "operator", "open"]
     key_id: UUID | None = None
     team: TeamRef | None = None
+    #: An operator key's.
     scopes: frozenset[str] = frozenset()
+    #: A team's key's; of no effect on others.
+    key: KeyTerms = field(default=KeyTerms())
 
     #: DRF asks every `request.user` for it.
     is_authenticated = True
@@ -55,6 +86,16 @@ class Principal:
         if self.kind == "operator" and not self.scopes & {"all", scope}:
             raise InsufficientScope(scope)
 
+    def require_key_scope(self, *scopes: str) -> None:
+        """One of these, of a team's key. Raises KeyLacksScope."""
+        if self.kind == "team" and self.key.scopes is not None and self.key.scopes.isdisjoint(scopes):
+            raise KeyLacksScope(*scopes)
+
+    def require_model(self, name: str) -> None:
+        """A model or a model group that a call names. Raises ModelNotAllowed for a key that is restricted to others."""
+        if not self.key.allows_model(name):
+            raise ModelNotAllowed(name)
+
     def require_team(self, team_id: str, *, scope: str) -> None:
         """Raises WrongTeam for another team's key, and as require_scope for an operator's."""
         if self.team is None:
@@ -68,13 +109,16 @@ OPEN = Principal(kind="open")
 _FIND = """
     SELECT k.key_hash, 'team' AS kind, k.id AS key_id, NULL::varchar[] AS scopes,
            t.id AS team_pk, t.team_id, o.organization_id, t.job_ttl_s, t.max_calls_in_flight, t.direct_calls_are_jobs,
-           t.status = 'suspended' OR o.status = 'suspended' AS is_suspended
+           t.requests_per_minute, t.tokens_per_minute, t.status = 'suspended' OR o.status = 'suspended' AS is_suspended,
+           k.scopes AS key_scopes, k.allowed_models, k.allowed_ips, k.requests_per_minute AS key_requests_per_minute,
+           k.tokens_per_minute AS key_tokens_per_minute, k.max_calls_in_flight AS key_calls_in_flight
     FROM tenancy_virtualkey k
     JOIN tenancy_team t ON t.id = k.team_id
     JOIN tenancy_organization o ON o.id = t.organization_id
     WHERE k.key_hash = ANY(%(hashes)s) AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
     UNION ALL
-    SELECT key_hash, 'operator', id, scopes, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+    SELECT key_hash, 'operator', id, scopes, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+           NULL, NULL, NULL, NULL, NULL, NULL
     FROM tenancy_operatorkey
     WHERE key_hash = ANY(%(hashes)s) AND revoked_at IS NULL
 """
@@ -87,10 +131,11 @@ def hash_key(key: str) -> bytes:
 
 @dataclass(frozen=True)
 class Credentials:
-    """The keys that came with a request; at least one of them is set."""
+    """The keys that came with a request; at least one of them is set. `address` is where it came from, if known."""
 
     bearer: str | None
     admin: str | None
+    address: str | None = None
 
     @property
     def hashes(self) -> list[bytes]:
@@ -99,7 +144,7 @@ class Credentials:
 
 
 def authenticate(credentials: Credentials) -> Principal:
-    """The caller. Raises InvalidApiKey, TeamSuspended."""
+    """The caller. Raises InvalidApiKey, TeamSuspended, AddressNotAllowed."""
     with connection.cursor() as cursor:
         cursor.execute(_FIND, {"hashes": credentials.hashes})
         names = [column.name for column in cursor.description]
@@ -135,6 +180,9 @@ def _choose(credentials: Credentials, rows: Iterable[Mapping[str, Any]]) -> Prin
     (principal,) = found.values()
     if principal.team is not None and principal.team.is_suspended:
         raise TeamSuspended(principal.team.team_id)
+    networks = principal.key.allowed_ips
+    if networks is not None and not lies_in(credentials.address, networks):
+        raise AddressNotAllowed
     return principal
 
 
@@ -149,5 +197,19 @@ def _principal(row: Mapping[str, Any]) -> Principal:
         job_ttl_s=row["job_ttl_s"],
         max_calls_in_flight=row["max_calls_in_flight"],
         direct_calls_are_jobs=row["direct_calls_are_jobs"],
+        requests_per_minute=row["requests_per_minute"],
+        tokens_per_minute=row["tokens_per_minute"],
     )
-    return Principal(kind="team", key_id=row["key_id"], team=team)
+    return Principal(kind="team", key_id=row["key_id"], team=team, key=_terms(row))
+
+
+def _terms(row: Mapping[str, Any]) -> KeyTerms:
+    scopes, models, networks = row["key_scopes"], row["allowed_models"], row["allowed_ips"]
+    return KeyTerms(
+        scopes=None if scopes is None else frozenset(scopes),
+        allowed_models=None if models is None else frozenset(models),
+        allowed_ips=None if networks is None else tuple(networks),
+        requests_per_minute=row["key_requests_per_minute"],
+        tokens_per_minute=row["key_tokens_per_minute"],
+        max_calls_in_flight=row["key_calls_in_flight"],
+    )

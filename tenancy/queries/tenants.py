@@ -39,6 +39,8 @@ def team_for(principal: Principal, team_id: str, *, scope: str) -> TeamRef:
         is_suspended="suspended" in (team.status, team.organization.status),
         job_ttl_s=team.job_ttl_s,
         max_calls_in_flight=team.max_calls_in_flight,
+        requests_per_minute=team.requests_per_minute,
+        tokens_per_minute=team.tokens_per_minute,
     )
 
 

@@ -9,6 +9,8 @@ from tenancy.models import AuditEntry, Team
 
 #: Words that a field's name has that holds a secret. Callers do not hand these in; should one, its value stays out.
 SECRET_WORDS = ("secret", "password", "api_key", "virtual_key", "key_hash", "token")
+#: Not every token is a secret.
+NO_SECRETS = ("tokens_per_minute",)
 HIDDEN = "(hidden)"
 #: Who acts where nobody says so: the service itself.
 SYSTEM = "system"
@@ -58,6 +60,8 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dict[s
 def _shown(fields: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if fields is None:
         return None
-    return {
-        name: HIDDEN if any(word in name.lower() for word in SECRET_WORDS) else value for name, value in fields.items()
-    }
+    return {name: HIDDEN if _is_secret(name) else value for name, value in fields.items()}
+
+
+def _is_secret(name: str) -> bool:
+    return name not in NO_SECRETS and any(word in name.lower() for word in SECRET_WORDS)

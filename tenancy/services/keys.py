@@ -1,6 +1,7 @@
 """Making, rotating and revoking keys. A key is returned once, by the call that makes it."""
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -16,6 +17,7 @@ from tenancy.errors import KeyAlreadyRevoked, VirtualKeyNotFound
 from tenancy.models import OperatorKey, Team, VirtualKey
 from tenancy.queries.principals import hash_key
 from tenancy.services import audit
+from tenancy.services.key_terms import TERMS, checked, shown
 
 KEY_BYTES = 32  # 256 bits
 
@@ -34,14 +36,41 @@ def new_key_text() -> str:
 
 
 @transaction.atomic
-def create_virtual_key(*, team: Team, name: str = "", actor: str = audit.SYSTEM) -> NewVirtualKey:
-    """A further key for the team; several may be valid at once."""
-    new = _store_virtual_key(team, name)
-    _note(new.row, "key.created", actor, after={"name": name, "last_four": new.row.last_four})
+def create_virtual_key(
+    *, team: Team, name: str = "", terms: Mapping[str, Any] | None = None, actor: str = audit.SYSTEM
+) -> NewVirtualKey:
+    """A further key for the team; several may be valid at once. `terms` are some of TERMS. Raises InvalidInput."""
+    kept = {name: value for name, value in checked(terms or {}).items() if value is not None}
+    new = _store_virtual_key(team, name, kept)
+    _note(new.row, "key.created", actor, after={"name": name, "last_four": new.row.last_four, **shown(kept)})
     return new
 
 
-def _store_virtual_key(team: Team, name: str, replaces: VirtualKey | None = None) -> NewVirtualKey:
+@transaction.atomic
+def change_virtual_key(
+    *, team_id: str, key_id: UUID, terms: Mapping[str, Any], actor: str = audit.SYSTEM, reason: str = ""
+) -> VirtualKey:
+    """Restrict a key otherwise than before, from now on: some of TERMS, the others stay.
+
+    Raises VirtualKeyNotFound, KeyAlreadyRevoked (or replaced: when that one stops was said then), InvalidInput.
+    """
+    key = _locked(team_id, key_id)
+    if key.revoked_at is not None or VirtualKey.objects.filter(replaces=key).exists():
+        raise KeyAlreadyRevoked
+    # What stays as it is may be said again, even if it could not be set any more.
+    wanted = {name: value for name, value in terms.items() if getattr(key, name) != value}
+    before, after = audit.changes(audit.fields_of(key, TERMS), checked(wanted))
+    if after:
+        for name, value in after.items():
+            setattr(key, name, value)
+        key.save(update_fields=list(after))
+        _note(key, "key.changed", actor, before=shown(before), after=shown(after), reason=reason)
+    return key
+
+
+def _store_virtual_key(
+    team: Team, name: str, terms: Mapping[str, Any], replaces: VirtualKey | None = None
+) -> NewVirtualKey:
     plaintext = new_key_text()
     row = VirtualKey.objects.create(
         team=team,
@@ -50,6 +79,7 @@ def _store_virtual_key(team: Team, name: str, replaces: VirtualKey | None = None
         last_four=plaintext[-4:],
         secret_encrypted=encryption.encrypt(plaintext.encode()) if settings.LITELLM_PROXY_URL else None,
         replaces=replaces,
+        **terms,
     )
     return NewVirtualKey(row, plaintext)
 
@@ -58,9 +88,9 @@ def _store_virtual_key(team: Team, name: str, replaces: VirtualKey | None = None
 def rotate_virtual_key(
     *, team_id: str, key_id: UUID, grace_s: int, actor: str = audit.SYSTEM, reason: str = ""
 ) -> NewVirtualKey:
-    """Replace a key; the old one works for `grace_s` seconds more (0: it stops at once).
+    """Replace a key; the old one works for `grace_s` seconds more (0: it stops at once), but not beyond its own expiry.
 
-    Raises VirtualKeyNotFound, KeyAlreadyRevoked.
+    The new one has the old one's terms. Raises VirtualKeyNotFound, KeyAlreadyRevoked.
     """
     old = _locked(team_id, key_id)
     now = timezone.now()
@@ -68,12 +98,14 @@ def rotate_virtual_key(
         raise KeyAlreadyRevoked
     if VirtualKey.objects.filter(replaces=old).exists():
         raise KeyAlreadyRevoked
+    terms = audit.fields_of(old, TERMS)
     if grace_s:
-        old.expires_at = now + timedelta(seconds=grace_s)
+        ends = now + timedelta(seconds=grace_s)
+        old.expires_at = min(ends, old.expires_at or ends)
     else:
         old.revoked_at = now  # At once, however far the clocks of web and database are apart.
     old.save(update_fields=["expires_at", "revoked_at"])
-    new = _store_virtual_key(old.team, old.name, replaces=old)
+    new = _store_virtual_key(old.team, old.name, terms, replaces=old)
     after = {"key_id": str(new.row.id), "last_four": new.row.last_four, "grace_s": grace_s}
     _note(old, "key.rotated", actor, before={"last_four": old.last_four}, after=after, reason=reason)
     return new

@@ -138,7 +138,7 @@ def test_a_lost_asynchronous_call_is_told_of_by_the_sweeper(tenant: Tenant, sett
     subscribe(tenant, "call.completed")
     call = add_call(open_job(tenant), "running", deadline_at=timezone.now() - timedelta(hours=1))
     make_asynchronous(call)
-    assert sweep_lost_calls() == 1
+    assert len(sweep_lost_calls()) == 1
     assert [event["state"] for event in events()] == ["failed"]
 
 

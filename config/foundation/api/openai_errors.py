@@ -14,6 +14,8 @@ _WORDS = {
     "insufficient_credits": ("insufficient_quota", "insufficient_quota"),
     "too_many_requests": ("rate_limit_error", "rate_limit_exceeded"),
     "rate_limited": ("rate_limit_error", "rate_limit_exceeded"),
+    "requests_per_minute": ("requests", "rate_limit_exceeded"),
+    "tokens_per_minute": ("tokens", "rate_limit_exceeded"),
     "unsupported": ("invalid_request_error", "unsupported_endpoint"),
     "context_window": ("invalid_request_error", "context_length_exceeded"),
     "content_policy": ("invalid_request_error", "content_policy_violation"),

@@ -15,6 +15,9 @@ from tenancy.api.base import ApiView
 from tenancy.api.permissions import AnyKey, principal_of
 from tenancy.queries.principals import TeamRef
 
+#: Whoever may ask a model may know which there are.
+KEY_SCOPES = ("direct", "read")
+
 
 class ModelOut(serializers.Serializer):
     """OpenAI's model object. `owned_by` says whether it is a model or a group, which has fallbacks."""
@@ -36,22 +39,24 @@ class ModelListView(ApiView):
     """GET /v1/models"""
 
     permission_classes = [AnyKey]
+    key_scopes = KEY_SCOPES
 
     @extend_schema(operation_id="openai_list_models", responses=ModelListOut)
     def get(self, request: Request) -> Response:
         """List the models and model groups that the key's team may call."""
-        return Response({"object": "list", "data": list(_models(_team(request)))})
+        return Response({"object": "list", "data": list(_models(request))})
 
 
 class ModelView(ApiView):
     """GET /v1/models/{model}"""
 
     permission_classes = [AnyKey]
+    key_scopes = KEY_SCOPES
 
     @extend_schema(operation_id="openai_get_model", responses=ModelOut)
     def get(self, request: Request, model: str) -> Response:
         """Get one of them."""
-        found = next((one for one in _models(_team(request)) if one["id"] == model), None)
+        found = next((one for one in _models(request) if one["id"] == model), None)
         if found is None:
             raise UnknownModel(model)
         return Response(found)
@@ -64,8 +69,9 @@ def _team(request: Request) -> TeamRef:
     return team
 
 
-def _models(team: TeamRef) -> Iterator[dict[str, Any]]:
-    """Models first, in the order of the team's groups, each name once; then the groups."""
+def _models(request: Request) -> Iterator[dict[str, Any]]:
+    """Models first, in the order of the team's groups, each name once; then the groups. Those that the key may name."""
+    team, key = _team(request), principal_of(request).key
     groups = list(groups_of_team(team.pk).filter(status=ModelGroup.Status.ACTIVE))
     names: dict[str, tuple[int, str]] = {}
     for group in groups:
@@ -76,4 +82,5 @@ def _models(team: TeamRef) -> Iterator[dict[str, Any]]:
     for group in groups:
         names.setdefault(group.group_name, (int(group.created_at.timestamp()), "model-group"))
     for name, (created, kind) in names.items():
-        yield {"id": name, "object": "model", "created": created, "owned_by": kind}
+        if key.allows_model(name):
+            yield {"id": name, "object": "model", "created": created, "owned_by": kind}

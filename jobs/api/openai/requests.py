@@ -14,6 +14,7 @@ from jobs.api.chat import MAX_MESSAGES, ROLES
 from jobs.callpath.admission import CallRequest, NewJob
 from jobs.callpath.dispatch import Form, Order
 from jobs.callpath.idempotency import CallKey
+from jobs.callpath.limits.held import held_to
 from jobs.errors import TeamKeyRequired
 from jobs.queries.jobs import parse_id
 from modelgroups.gateway.endpoints import CHAT, EMBEDDINGS, PROMPTS, RESPONSES
@@ -32,12 +33,16 @@ DIRECT_JOB_TYPE = "direct_call"
 
 
 async def read_order(request: HttpRequest, endpoint: str) -> Order:
-    """Raises MethodNotAllowed, InvalidInput, PayloadTooLarge, TeamKeyRequired, and as authenticate_request."""
+    """Raises MethodNotAllowed, InvalidInput, PayloadTooLarge, TeamKeyRequired, and as authenticate_request.
+
+    For a key that is restricted also KeyLacksScope, ModelNotAllowed.
+    """
     if request.method != "POST":
         raise MethodNotAllowed(request.method or "")
     principal = await authenticate_request(request)
     if principal.team is None:
         raise TeamKeyRequired
+    principal.require_key_scope("direct")
     body = request_json(request, settings.MAX_CALL_BODY_BYTES)
     if not isinstance(body, dict):
         raise InvalidInput("the body must be a JSON object")
@@ -47,11 +52,13 @@ async def read_order(request: HttpRequest, endpoint: str) -> Order:
         raise InvalidInput("an Idempotency-Key is for answers in one piece, not for streams", field="stream")
     job = _job(request, principal, body)
     in_job = str(job) if isinstance(job, UUID) else None
+    model = _model(body)
+    principal.require_model(model)
     return Order(
         team=principal.team,
         job=job,
         request=CallRequest(
-            model_group=_model(body),
+            model_group=model,
             messages=_messages(body) if endpoint == CHAT else [],
             parameters=_parameters(body, endpoint),
             endpoint=endpoint,
@@ -59,6 +66,7 @@ async def read_order(request: HttpRequest, endpoint: str) -> Order:
         ),
         form=form,
         request_hash=hash_request("POST", endpoint, [form, in_job, body]) if key is not None else b"",
+        held=held_to(principal.team, principal),
     )
 
 
@@ -66,6 +74,8 @@ def _job(request: HttpRequest, principal: Principal, body: Mapping[str, Any]) ->
     """The open job that is named; a new one where the team has each direct call be one; else none."""
     named = request.headers.get(JOB_HEADER)
     if named is not None:
+        # Whoever knows a job's id acts in it, so this door needs the other one's key, too.
+        principal.require_key_scope("jobs")
         return parse_id(named.strip(), field=JOB_HEADER)
     if principal.team is None or not principal.team.direct_calls_are_jobs:
         return None

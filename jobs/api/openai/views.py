@@ -1,6 +1,7 @@
 """`/v1/…`, and the same without: coroutine views, because they wait (config/asgi.py runs them without a thread)."""
 
 from collections.abc import AsyncGenerator, Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from django.http import HttpRequest
@@ -9,11 +10,12 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from config.foundation.api.coroutine_views import EventStream, error_answer, event, json_answer
+from config.foundation.api.coroutine_views import EventStream, event, json_answer
 from config.foundation.errors import DomainError
+from jobs.api.limited import answer_order
 from jobs.api.openai.errors import error_of
 from jobs.api.openai.requests import JOB_HEADER, read_order
-from jobs.callpath.dispatch import Dispatched, Form, Stream, answer, dispatch, succeeded
+from jobs.callpath.dispatch import Dispatched, Form, Order, Stream, answer, dispatch, succeeded
 from jobs.callpath.messages import Delta
 from jobs.errors import AnswerLost, call_failed
 from modelgroups.gateway.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES
@@ -27,17 +29,14 @@ View = Callable[[HttpRequest], Coroutine[Any, Any, HttpResponseBase]]
 
 def _view(endpoint: str) -> View:
     async def view(request: HttpRequest) -> HttpResponseBase:
-        try:
-            return await _make(request, endpoint)
-        except Exception as error:  # noqa: BLE001 (error_answer raises again what is a bug)
-            return error_answer(error, request)
+        return await answer_order(request, read_order(request, endpoint), partial(_make, endpoint))
 
     return view
 
 
-async def _make(request: HttpRequest, endpoint: str) -> HttpResponseBase:
+async def _make(endpoint: str, order: Order) -> HttpResponseBase:
     """Make the call; its answer is the provider's."""
-    dispatched = await dispatch(await read_order(request, endpoint))
+    dispatched = await dispatch(order)
     headers = {"X-Call-Id": str(dispatched.call_id)}
     if dispatched.replay:
         headers["Idempotency-Replayed"] = "true"

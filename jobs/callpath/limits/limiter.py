@@ -41,7 +41,7 @@ class _Asked:
     amounts: Amounts
     holds_ms: int
 
-    def arguments(self, window: list[int]) -> tuple[list[str], list[Any]]:
+    def arguments(self, window: tuple[int, int]) -> tuple[list[str], list[Any]]:
         """The script's keys and arguments."""
         keys = [_ticket(self.call_id), *(limit.key for limit, _ in self.amounts)]
         each = [value for limit, amount in self.amounts for value in (str(limit.kind), limit.most, amount)]
@@ -137,9 +137,12 @@ def settle_lost(call_ids: Iterable[UUID]) -> None:
     if not calls:
         return
     try:
-        with redis.Redis.from_url(
-            settings.REDIS_URL, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S
-        ) as client, client.pipeline(transaction=False) as pipeline:
+        with (
+            redis.Redis.from_url(
+                settings.REDIS_URL, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S
+            ) as client,
+            client.pipeline(transaction=False) as pipeline,
+        ):
             for keys, arguments in calls:
                 pipeline.eval(SETTLE.text, len(keys), *keys, *arguments)
             pipeline.execute()

@@ -1,6 +1,7 @@
 """The limits of one process, for as long as Redis is away: requests and tokens, by the same windows.
 
-What Redis has counted is not known here, nor what other processes admit. Calls in flight are PostgreSQL's to count then.
+What Redis has counted is not known here, nor what other processes admit. Calls in flight are then counted by
+PostgreSQL alone.
 """
 
 import math
@@ -37,7 +38,9 @@ class LocalLimits:
     def admit(self, amounts: Sequence[tuple[Limit, int]], *, now: float) -> Standing:
         """Take all of the amounts, or none."""
         current = math.floor(now / self._width_s)
-        windows = [(limit, amount, self._window(limit, current)) for limit, amount in amounts if limit.kind != Kind.CALLS]
+        windows = [
+            (limit, amount, self._window(limit, current)) for limit, amount in amounts if limit.kind != Kind.CALLS
+        ]
         waits = [(self._wait_s(limit, amount, window, now), limit) for limit, amount, window in windows]
         refused = [(wait_s, limit) for wait_s, limit in waits if wait_s is None or wait_s > 0]
         if not refused:
