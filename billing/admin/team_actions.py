@@ -12,7 +12,6 @@ from billing.admin.team_forms import (
     AssignGroupsForm,
     CorrectForm,
     CreateTeamForm,
-    KeyForm,
     RefillPolicyForm,
     TopUpForm,
 )
@@ -24,6 +23,7 @@ from billing.services.teams import open_team
 from modelgroups.services.groups import assign_groups
 from tenancy.admin import actor_of
 from tenancy.admin.forms import done, form_page, key_page
+from tenancy.admin.key_forms import KeyForm
 from tenancy.admin.status import StatusForm, status_page
 from tenancy.models import Team
 from tenancy.services.keys import create_virtual_key
@@ -108,7 +108,9 @@ class TeamActions(unfold.ModelAdmin):
 
         def act(form: KeyForm) -> HttpResponse:
             name = form.cleaned_data["name"]
-            new = form.once(request, lambda: create_virtual_key(team=team, name=name, actor=actor_of(request)))
+            new = form.once(
+                request, lambda: create_virtual_key(team=team, name=name, terms=form.terms, actor=actor_of(request))
+            )
             if new is None:
                 return HttpResponseRedirect(page_of(team))
             return key_page(self, request, key=new.plaintext, title="The key is made", team=team)

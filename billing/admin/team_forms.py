@@ -149,11 +149,3 @@ class RefillPolicyForm(ConsoleForm):
 
     #: The fields of PolicyTerms.
     TERMS: Sequence[str] = ("every", "amount", "fill_to", "below", "max_per_month", "is_enabled", "credit_limit")
-
-
-class KeyForm(ConsoleForm):
-    """A further key."""
-
-    name = forms.CharField(
-        required=False, max_length=128, widget=UnfoldAdminTextInputWidget, help_text="What it is for."
-    )

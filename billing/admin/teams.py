@@ -14,6 +14,7 @@ from billing.admin.team_actions import CreditActions
 from billing.models import CreditAccount
 from billing.queries.balances import budget_usd
 from tenancy.admin import AuditedAdmin, ReadOnlyAdmin, in_a_row, link
+from tenancy.admin.key_forms import LimitField
 from tenancy.models import AuditEntry, Team
 
 NUMBERS = ("allocated", "used", "remaining", "held", "available")
@@ -36,6 +37,8 @@ class TeamForm(forms.ModelForm):
         max_value=100_000,
         help_text="LLM calls that may wait or run at once; empty for the default.",
     )
+    requests_per_minute = LimitField()
+    tokens_per_minute = LimitField()
     keep_content_s = forms.IntegerField(
         label="Keep content (s)",
         required=False,
@@ -50,6 +53,8 @@ class TeamForm(forms.ModelForm):
             "team_alias",
             "job_ttl_s",
             "max_calls_in_flight",
+            "requests_per_minute",
+            "tokens_per_minute",
             "keep_content_s",
             "direct_calls_are_jobs",
             "credits_low_thresholds",
@@ -77,6 +82,8 @@ class TeamAdmin(CreditActions, AuditedAdmin):
         "status",
         "job_ttl_s",
         "max_calls_in_flight",
+        "requests_per_minute",
+        "tokens_per_minute",
         "keep_content_s",
         "direct_calls_are_jobs",
         "credits_low_thresholds",

@@ -14,8 +14,10 @@ from unfold.widgets import UnfoldAdminSelectWidget
 
 from tenancy.admin.browsing import ReadOnlyAdmin, actor_of
 from tenancy.admin.forms import ConfirmForm, done, form_page, key_page
+from tenancy.admin.key_forms import ChangeKeyForm
 from tenancy.models import IdempotencyRecord, OperatorKey, VirtualKey
 from tenancy.services import keys
+from tenancy.services.key_terms import TERMS
 
 
 class RevocableAdmin(ReadOnlyAdmin):
@@ -82,6 +84,10 @@ class RotateForm(ConfirmForm):
     )
 
 
+#: What a key has besides its expiry.
+RESTRICTIONS = tuple(name for name in TERMS if name != "expires_at")
+
+
 @admin.register(VirtualKey)
 class VirtualKeyAdmin(RevocableAdmin):
     """Keys are made on their team's page, and shown once."""
@@ -93,8 +99,8 @@ class VirtualKeyAdmin(RevocableAdmin):
     uuid_fields = ("id",)
     secret_fields = ("key_hash", "secret_encrypted")
     date_hierarchy = "created_at"
-    fields = ("id", "team", "name", "last_four", "created_at", "expires_at", "revoked_at", "replaces")
-    actions_detail = ("rotate", "revoke_one")
+    fields = ("id", "team", "name", "last_four", "created_at", "expires_at", "revoked_at", "replaces", *RESTRICTIONS)
+    actions_detail = ("change_terms", "rotate", "revoke_one")
 
     @admin.display(boolean=True)
     def works(self, key: VirtualKey) -> bool:
@@ -111,6 +117,34 @@ class VirtualKeyAdmin(RevocableAdmin):
         if key is None:
             raise Http404
         return key
+
+    @action(description="Restrict", url_path="restrict", permissions=["revoke"], icon="tune")
+    def change_terms(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """What it is for, from where, until when, and how much."""
+        key = self.found(request, object_id)
+
+        def act(form: ChangeKeyForm) -> HttpResponse:
+            keys.change_virtual_key(
+                team_id=key.team.team_id,
+                key_id=key.id,
+                terms=form.terms,
+                actor=actor_of(request),
+                reason=form.cleaned_data["reason"],
+            )
+            url = reverse("admin:tenancy_virtualkey_change", args=[key.pk])
+            return done(request, f"The key {key} of team {key.team.team_id} is as you have set it.", url)
+
+        return form_page(
+            self,
+            request,
+            ChangeKeyForm,
+            act,
+            title=f"Restrict the key {key} of team {key.team.team_id}",
+            text="In force from the next request on.",
+            submit="Save",
+            original=key,
+            key=key,
+        )
 
     @action(description="Rotate", url_path="rotate", permissions=["revoke"], icon="sync")
     def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:

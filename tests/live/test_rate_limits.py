@@ -1,0 +1,264 @@
+"""Limits to requests, tokens and calls in flight, on real processes: held to by all of them together."""
+
+import asyncio
+import math
+import re
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.fake_provider import COMPLETION_TOKENS, PROMPT_TOKENS
+from tests.support.live import MESSAGES, LiveTeam, MakeStack, Tenants
+from tests.support.stack import FakeProvider, Stack, eventually
+
+TOKENS = PROMPT_TOKENS + COMPLETION_TOKENS
+#: This many requests against a limit of a tenth of them, over the limit's own minute.
+OFFERED, LIMIT, OFFERED_OVER_S = 6000, 600, 57.0
+
+
+@pytest.fixture(scope="module")
+def quick(make_stack: MakeStack) -> Iterator[Stack]:
+    """Two web processes, and a minute of four seconds."""
+    with make_stack("web", "web-2", "worker", "maintenance", "beat", RATE_LIMIT_WINDOW_S="4") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def quick_tenants(quick: Stack, provider: FakeProvider) -> Tenants:
+    return Tenants.on(quick, provider)
+
+
+def limited_team(tenants: Tenants, behaviour: str = "ok", **limits: int) -> LiveTeam:
+    team = tenants.team([tenants.group(behaviour)])
+    answer = tenants.operator.patch(f"/api/teams/{team.team_id}/limits", json=limits)
+    assert answer.status_code == 200, answer.text
+    return team
+
+
+def key_of(tenants: Tenants, team: LiveTeam, **terms: Any) -> str:
+    answer = tenants.operator.post(f"/api/teams/{team.team_id}/keys", json=terms)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["virtual_key"])
+
+
+def direct(team: LiveTeam, **fields: Any) -> httpx.Response:
+    return team.api.post("/v1/chat/completions", json={"model": "secret-model-0", "messages": MESSAGES, **fields})
+
+
+def figures(answer: httpx.Response, kind: str) -> tuple[int, int]:
+    """Limit and remaining."""
+    return int(answer.headers[f"x-ratelimit-limit-{kind}"]), int(answer.headers[f"x-ratelimit-remaining-{kind}"])
+
+
+def reset_s(answer: httpx.Response, kind: str) -> float:
+    found = re.fullmatch(r"(?:(\d+)m)?(?:([\d.]+)(ms|s))", answer.headers[f"x-ratelimit-reset-{kind}"])
+    assert found is not None
+    return int(found[1] or 0) * 60 + float(found[2]) / (1000 if found[3] == "ms" else 1)
+
+
+def test_each_way_to_call_is_counted_and_told_of(quick_tenants: Tenants) -> None:
+    team = limited_team(quick_tenants, requests_per_minute=20, tokens_per_minute=100_000)
+    job = team.open_job()
+    new_job = {"team_id": team.team_id, "job_type": "x", "model_group": team.group, "messages": MESSAGES}
+
+    answers = [
+        team.call(job),
+        team.call(job, stream=True),
+        team.call(job, **{"async": True}),
+        team.api.post("/api/jobs/create-and-call", json=new_job),
+        direct(team),
+        direct(team, stream=True),
+        team.api.post("/v1/embeddings", json={"model": "secret-model-0", "input": "x"}),
+        # Refused for another reason: it was a request, and took no token.
+        team.call(job, model_group="none"),
+    ]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 202, 200, 200, 200, 200, 403]
+    assert [figures(answer, "requests") for answer in answers] == [(20, 19 - index) for index in range(8)]
+    for answer in answers:
+        assert figures(answer, "tokens")[0] == 100_000
+        assert 0 < reset_s(answer, "requests") <= 4.1
+    # What is no call is not counted, and has no figures.
+    assert not any("ratelimit" in name for name in team.api.get(f"/api/jobs/{job}").headers)
+    assert not any("ratelimit" in name for name in direct(quick_tenants.team([team.group])).headers)
+
+
+def test_tokens_are_settled_whatever_way_a_call_went(quick_tenants: Tenants) -> None:
+    """The estimate is far higher, and the next call's figures show what was really taken."""
+    for fields in ({}, {"stream": True}, {"async": True}):
+        team = limited_team(quick_tenants, tokens_per_minute=50_000)
+        job = team.open_job()
+        first = team.call(job, max_tokens=20_000, **fields)
+        assert figures(first, "tokens")[1] < 30_000
+
+        def taken(team: LiveTeam = team, job: str = job) -> bool:
+            # Refused, it takes no tokens, and shows the rest.
+            return figures(team.call(job, model_group="none"), "tokens")[1] > 49_000
+
+        eventually(taken, "the estimate is given back", within_s=3)
+
+
+def test_a_failed_calls_tokens_are_given_back(quick_tenants: Tenants) -> None:
+    team = limited_team(quick_tenants, "status-400", tokens_per_minute=50_000, max_calls_in_flight=1)
+    job = team.open_job()
+    assert team.call(job, max_tokens=40_000).status_code >= 400
+    again = team.call(job, max_tokens=40_000)
+    assert again.status_code != 429, again.text
+
+
+def test_a_refusal_says_which_limit_leaves_no_record_and_tells_the_truth(quick: Stack, quick_tenants: Tenants) -> None:
+    team = limited_team(quick_tenants, requests_per_minute=2)
+    job = team.open_job()
+    for _ in range(2):
+        assert team.call(job).status_code == 200
+
+    refused = team.call(job)
+
+    assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+    assert "this team may take 2 requests per minute" in refused.json()["detail"]
+    assert figures(refused, "requests") == (2, 0)
+    retry_after_s = int(refused.headers["Retry-After"])
+    assert 1 <= retry_after_s <= 5
+    assert len(team.api.get(f"/api/jobs/{job}").json()["calls"]) == 2
+    openai = direct(team)
+    assert (openai.status_code, openai.json()["error"]["type"]) == (429, "requests")
+    assert openai.json()["error"]["code"] == "rate_limit_exceeded"
+    assert "x-should-retry" not in openai.headers
+    time.sleep(retry_after_s)
+    assert team.call(job).status_code == 200
+    # One credit was held for the job, and nothing for what was refused.
+    assert team.balance()["credits_held"] == 1
+
+
+def test_a_call_too_large_for_its_limit_is_not_to_be_tried_again(quick_tenants: Tenants) -> None:
+    team = limited_team(quick_tenants, tokens_per_minute=500)
+
+    refused = direct(team, max_tokens=1000)
+
+    error = refused.json()["error"]
+    assert (refused.status_code, error["type"], error["code"]) == (429, "tokens", "rate_limit_exceeded")
+    assert "this team may take 500 tokens per minute" in error["message"]
+    assert refused.headers["x-should-retry"] == "false"
+    assert "Retry-After" not in refused.headers
+    assert figures(refused, "tokens") == (500, 500)
+    # Without a limit to the answer, it is not the answer that makes it too large.
+    assert direct(team).status_code == 200
+
+
+def test_a_replay_is_not_counted(quick_tenants: Tenants) -> None:
+    team = limited_team(quick_tenants, requests_per_minute=1)
+    job, key = team.open_job(), {"Idempotency-Key": uuid.uuid4().hex}
+    first = team.call(job, headers=key)
+    replayed = [team.call(job, headers=key) for _ in range(3)]
+
+    assert [answer.status_code for answer in (first, *replayed)] == [200] * 4
+    assert {answer.headers["Idempotency-Replayed"] for answer in replayed} == {"true"}
+    refused_key = {"Idempotency-Key": uuid.uuid4().hex}
+    assert team.call(job, headers=refused_key).status_code == 429
+    time.sleep(4.2)
+    # A refusal gives its key back.
+    assert team.call(job, headers=refused_key).status_code == 200
+
+
+def test_a_key_has_limits_of_its_own_below_its_teams(quick: Stack, quick_tenants: Tenants) -> None:
+    team = limited_team(quick_tenants, requests_per_minute=5)
+    job = team.open_job()
+    key = key_of(quick_tenants, team, requests_per_minute=1)
+    with quick.client(key) as api:
+        narrow = LiveTeam(team.team_id, key, team.group, api)
+        first, refused = narrow.call(job), narrow.call(job)
+    assert figures(first, "requests") == (1, 0)
+    assert refused.status_code == 429
+    assert "this key may take 1 requests per minute" in refused.json()["detail"]
+    # The refused one has taken nothing of the team's.
+    assert figures(team.call(job), "requests") == (5, 3)
+    # An operator's call counts for the team.
+    body = {"model_group": team.group, "messages": MESSAGES}
+    assert figures(quick_tenants.operator.post(f"/api/jobs/{job}/llm-call", json=body), "requests") == (5, 2)
+
+
+@pytest.mark.parametrize("whose", ["team", "key"])
+def test_calls_in_flight_are_exact_over_processes_and_free_again(
+    quick: Stack, quick_tenants: Tenants, provider: FakeProvider, whose: str
+) -> None:
+    held = f"held/{uuid.uuid4().hex}"
+    team = limited_team(quick_tenants, held, **({"max_calls_in_flight": 3} if whose == "team" else {}))
+    key = key_of(quick_tenants, team, **({"max_calls_in_flight": 3} if whose == "key" else {}))
+    job = team.open_job()
+    with ThreadPoolExecutor(24) as threads, quick.client(key) as one, quick.client(key, web="web-2") as two:
+        teams = [LiveTeam(team.team_id, key, team.group, api) for api in (one, two)]
+        answers = [threads.submit(teams[index % 2].call, job) for index in range(24)]
+        provider.wait_for(held, 3)
+        eventually(lambda: sum(answer.done() for answer in answers) == 21, "the others are refused", within_s=15)
+        refused = [answer.result() for answer in answers if answer.done()]
+        assert {(answer.status_code, answer.json()["code"]) for answer in refused} == {(429, "too_many_requests")}
+        assert f"at most 3 calls of a {whose} may be in flight" in refused[0].json()["detail"]
+        provider.release(held)
+        assert Counter(answer.result(20).status_code for answer in answers) == {200: 3, 429: 21}
+        assert provider.requests(held) == 3
+        assert teams[0].call(job).status_code == 200
+
+
+def test_the_slot_of_a_client_who_left_or_a_worker_that_died_is_free_again(
+    quick: Stack, quick_tenants: Tenants, provider: FakeProvider
+) -> None:
+    held = f"held/{uuid.uuid4().hex}"
+    team = limited_team(quick_tenants, held, max_calls_in_flight=1)
+    job = team.open_job()
+    with ThreadPoolExecutor(1) as threads:
+        call = threads.submit(team.call, job)
+        provider.wait_for(held, 1)
+        assert team.call(job).status_code == 429
+        quick.kill("worker")
+        quick.start("worker")
+        assert call.result(40).status_code == 503
+        provider.release(held)
+    ok = quick_tenants.group("ok")
+    names = [team.group, ok]
+    assert quick_tenants.operator.put(f"/api/teams/{team.team_id}/model-groups", json=names).status_code == 200
+    eventually(lambda: team.call(job, model_group=ok).status_code == 200, "the slot is free", within_s=10)
+
+
+@pytest.mark.alone
+def test_ten_times_over_the_limit_the_limit_is_admitted(make_stack: MakeStack, provider: FakeProvider) -> None:
+    """A real minute, from two web processes. And what the headers say is so."""
+    with make_stack("web", "web-2", "worker") as stack:
+        tenants = Tenants.on(stack, provider)
+        team = limited_team(tenants, requests_per_minute=LIMIT)
+        answers, took_s = asyncio.run(_offer([stack.url(web) for web in ("web", "web-2")], team))
+
+    statuses = Counter(status for status, _ in answers)
+    assert set(statuses) == {200, 429}
+    assert sum(statuses.values()) == OFFERED
+    assert took_s < 60, f"the offering machine was too slow: {took_s:.1f} s"
+    assert abs(statuses[200] / LIMIT - 1) <= 0.02, statuses
+    # Each admitted one was told of another place left, over both processes; the refused ones of none.
+    left = sorted(int(headers["x-ratelimit-remaining-requests"]) for status, headers in answers if status == 200)
+    assert left == list(range(LIMIT - statuses[200], LIMIT))
+    refused = [headers for status, headers in answers if status == 429]
+    assert {headers["x-ratelimit-remaining-requests"] for headers in refused} == {"0"}
+    assert {headers["x-ratelimit-limit-requests"] for headers in refused} == {str(LIMIT)}
+    assert all(1 <= int(headers["retry-after"]) <= math.ceil(60.5) for headers in refused)
+
+
+async def _offer(urls: list[str], team: LiveTeam) -> tuple[list[tuple[int, httpx.Headers]], float]:
+    """Evenly over the time, in turn to each process."""
+    body = {"model": "secret-model-0", "messages": MESSAGES}
+    limits = httpx.Limits(max_connections=100)
+    headers = {"Authorization": f"Bearer {team.key}"}
+    async with httpx.AsyncClient(headers=headers, limits=limits, timeout=60) as client:
+        began = time.monotonic()
+
+        async def post(index: int) -> tuple[int, httpx.Headers]:
+            await asyncio.sleep(began + index * OFFERED_OVER_S / OFFERED - time.monotonic())
+            answer = await client.post(f"{urls[index % 2]}/v1/chat/completions", json=body)
+            return answer.status_code, answer.headers
+
+        answers = await asyncio.gather(*[post(index) for index in range(OFFERED)])
+        return answers, time.monotonic() - began
