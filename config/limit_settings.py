@@ -25,7 +25,7 @@ if (
 ):
     raise ImproperlyConfigured("Limits of teams and keys must not be negative; 0 is no limit")
 #: How long their minute is: for tests, which have no time for a real one.
-RATE_LIMIT_WINDOW_S = env.float("RATE_LIMIT_WINDOW_S", default=60.0)
+RATE_LIMIT_WINDOW_S = env.int("RATE_LIMIT_WINDOW_S", default=60)
 if not 1 <= RATE_LIMIT_WINDOW_S <= 60:
     raise ImproperlyConfigured("RATE_LIMIT_WINDOW_S must be from 1 to 60")
 #: How many proxies in front of web add to X-Forwarded-For: a key may be restricted to networks that it is used from.

@@ -87,18 +87,19 @@ class AutoSchema(BaseAutoSchema):
             errors |= WITH_INPUT if self.method in ("POST", "PUT", "PATCH") else {"400": "Invalid input"}
         if self.path.endswith(("/jobs/create", "/create-and-call")):
             errors["402"] = "Insufficient credits"
-        if self.path.endswith(("/llm-call", "/create-and-call", "/complete", "/rotate")) or self.method == "DELETE":
+        conflicts = ("/llm-call", "/create-and-call", "/complete", "/rotate", "/keys/{key_id}")
+        if self.path.endswith(conflicts) or self.method == "DELETE":
             errors["409"] = "The state contradicts it"
         if self.method == "POST" and self._is_idempotent():
             errors |= {"409": "The state contradicts it", "422": "The Idempotency-Key was used for another request"}
         if self.path.endswith(("/llm-call", "/create-and-call")):
             errors |= {"402": "Too few credits, or the budget is exhausted"}
-            errors |= {"429": "Too many calls in flight", "500": "LLM call failed"}
+            errors |= {"429": "Too many calls in flight, or a rate limit is reached", "500": "LLM call failed"}
         if is_openai_path(self.path) and self.method == "POST":
             errors |= {
                 "404": "Job not found",
                 "402": "The budget is exhausted",
-                "429": "Too many calls",
+                "429": "Too many calls, or a rate limit is reached",
                 "500": "Call failed",
             }
         return dict(sorted(errors.items()))
