@@ -34,6 +34,19 @@ OPENAI_ERROR = inline_serializer(
     },
 )
 
+#: Where team or key have limits.
+LIMIT_HEADERS = [
+    OpenApiParameter(
+        f"x-ratelimit-{figure}-{kind}", kept, OpenApiParameter.HEADER, response=True, description=f"{text} ({kind})."
+    )
+    for kind in ("requests", "tokens")
+    for figure, kept, text in (
+        ("limit", int, "The tightest limit per minute"),
+        ("remaining", int, "What is left of it"),
+        ("reset", str, "How long until all of it is there again, such as 1m0s"),
+    )
+]
+
 #: Status → when. Every operation may give the first group; the others by method and path.
 ALWAYS = {"401": "No key, or not a valid one", "403": "The key may not do this", "503": "A dependency is away"}
 WITH_INPUT = {"400": "Invalid input", "413": "The body is too large"}
@@ -53,16 +66,18 @@ class AutoSchema(BaseAutoSchema):
         return ["openai" if is_openai_path(self.path) else parts[0]]
 
     def get_override_parameters(self) -> list[OpenApiParameter]:
-        """`Idempotency-Key` where it is honoured."""
+        """`Idempotency-Key` where it is honoured, and the answer's headers where calls are counted."""
         if self.method != "POST" or not self._is_idempotent():
             return []
+        counted = is_openai_path(self.path) or self.path.endswith(("/llm-call", "/create-and-call"))
         return [
+            *(LIMIT_HEADERS if counted else []),
             OpenApiParameter(
                 "Idempotency-Key",
                 str,
                 OpenApiParameter.HEADER,
                 description="Repeating a request with the same key answers the same and does nothing again.",
-            )
+            ),
         ]
 
     def _is_idempotent(self) -> bool:

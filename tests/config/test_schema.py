@@ -71,3 +71,11 @@ def test_the_page_loads_nothing_from_elsewhere(db: None) -> None:
         assert file.status_code == 200
         file.close()
     assert "://" not in re.sub(r"http://www\.w3\.org/\S+", "", page)
+
+
+@pytest.mark.parametrize("path", ["/api/jobs/{job_id}/llm-call", "/api/jobs/create-and-call", "/v1/chat/completions"])
+def test_answers_to_calls_have_the_limits_in_their_headers(schema: Any, path: str) -> None:
+    for status in ("200", "429"):
+        headers = operations(schema)[f"post {path}"]["responses"][status]["headers"]
+        assert {f"x-ratelimit-{figure}-tokens" for figure in ("limit", "remaining", "reset")} <= set(headers)
+    assert "headers" not in operations(schema)["post /api/jobs/create"]["responses"]["200"]

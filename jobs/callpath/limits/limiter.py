@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 #: does for less: of a limit that is always asked for, at most one per cent stays unused.
 BUCKETS = 120
 #: No call waits longer for Redis than this, and the next ones do not try for a while.
-TIMEOUT_S = 1.0
+TIMEOUT_S = 2.0
 AWAY_S = 1.0
 #: More tokens than any limit allows.
 MOST_TOKENS = 2**31
