@@ -206,7 +206,23 @@ def test_calls_in_flight_are_exact_over_processes_and_free_again(
         assert teams[0].call(job).status_code == 200
 
 
-def test_the_slot_of_a_client_who_left_or_a_worker_that_died_is_free_again(
+def test_the_slot_of_a_client_who_left_the_queue_is_free_again(quick: Stack, quick_tenants: Tenants) -> None:
+    team = limited_team(quick_tenants, max_calls_in_flight=1)
+    job = team.open_job()
+    payload = {"model_group": team.group, "messages": MESSAGES, "stream": True}
+    cancelled = "SELECT 1 FROM jobs_call WHERE job_id = %s AND state = 'cancelled'"
+    quick.stop("worker")
+    try:
+        for count in (1, 2):
+            with pytest.raises(httpx.ReadTimeout):
+                team.api.post(f"/api/jobs/{job}/llm-call", json=payload, timeout=1)
+            eventually(lambda count=count: len(quick.query(cancelled, job)) == count, "it is cancelled", within_s=10)
+    finally:
+        quick.start("worker")
+    assert team.call(job).status_code == 200
+
+
+def test_the_slot_of_a_worker_that_died_is_free_again(
     quick: Stack, quick_tenants: Tenants, provider: FakeProvider
 ) -> None:
     held = f"held/{uuid.uuid4().hex}"

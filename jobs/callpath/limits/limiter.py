@@ -107,7 +107,7 @@ class Limiter:
                 answers = await self._pipelined(script, calls)
                 if any(isinstance(answer, NoScriptError) for answer in answers):
                     await self._redis.script_load(script.text)
-                    # Those that ran meanwhile have not, either: a script is there for all of them or for none.
+                    # Should one of them have run all the same: to ask or to tell it again changes nothing.
                     answers = await self._pipelined(script, calls)
             for answer in answers:
                 if isinstance(answer, Exception):
