@@ -8,6 +8,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import httpx
@@ -62,8 +63,8 @@ def reset_s(answer: httpx.Response, kind: str) -> float:
     return int(found[1] or 0) * 60 + float(found[2]) / (1000 if found[3] == "ms" else 1)
 
 
-def test_each_way_to_call_is_counted_and_told_of(quick_tenants: Tenants) -> None:
-    team = limited_team(quick_tenants, requests_per_minute=20, tokens_per_minute=100_000)
+def test_each_way_to_call_is_counted_and_told_of(tenants: Tenants) -> None:
+    team = limited_team(tenants, requests_per_minute=20, tokens_per_minute=100_000)
     job = team.open_job()
     as_async: dict[str, Any] = {"async": True}
     new_job = {"team_id": team.team_id, "job_type": "x", "model_group": team.group, "messages": MESSAGES}
@@ -84,17 +85,17 @@ def test_each_way_to_call_is_counted_and_told_of(quick_tenants: Tenants) -> None
     assert [figures(answer, "requests") for answer in answers] == [(20, 19 - index) for index in range(8)]
     for answer in answers:
         assert figures(answer, "tokens")[0] == 100_000
-        assert 0 < reset_s(answer, "requests") <= 4.1
+        assert 0 < reset_s(answer, "requests") <= 60.5
     # What is no call is not counted, and has no figures.
     assert not any("ratelimit" in name for name in team.api.get(f"/api/jobs/{job}").headers)
-    assert not any("ratelimit" in name for name in direct(quick_tenants.team([team.group])).headers)
+    assert not any("ratelimit" in name for name in direct(tenants.team([team.group])).headers)
 
 
-def test_tokens_are_settled_whatever_way_a_call_went(quick_tenants: Tenants) -> None:
+def test_tokens_are_settled_whatever_way_a_call_went(tenants: Tenants) -> None:
     """The estimate is far higher, and the next call's figures show what was really taken."""
     forms: list[dict[str, Any]] = [{}, {"stream": True}, {"async": True}]
     for fields in forms:
-        team = limited_team(quick_tenants, tokens_per_minute=50_000)
+        team = limited_team(tenants, tokens_per_minute=50_000)
         job = team.open_job()
         first = team.call(job, max_tokens=20_000, **fields)
         assert figures(first, "tokens")[1] < 30_000
@@ -102,11 +103,11 @@ def test_tokens_are_settled_whatever_way_a_call_went(quick_tenants: Tenants) -> 
         def taken(team: LiveTeam = team, job: str = job) -> bool:
             return figures(team.call(job, model_group="none", max_tokens=1), "tokens")[1] > 49_000
 
-        eventually(taken, "the estimate is given back", within_s=3)
+        eventually(taken, "the estimate is given back", within_s=10)
 
 
-def test_a_failed_calls_tokens_are_given_back(quick_tenants: Tenants) -> None:
-    team = limited_team(quick_tenants, "status-400", tokens_per_minute=50_000, max_calls_in_flight=1)
+def test_a_failed_calls_tokens_are_given_back(tenants: Tenants) -> None:
+    team = limited_team(tenants, "status-400", tokens_per_minute=50_000, max_calls_in_flight=1)
     job = team.open_job()
     assert team.call(job, max_tokens=40_000).status_code >= 400
     again = team.call(job, max_tokens=40_000)
@@ -167,11 +168,11 @@ def test_a_replay_is_not_counted(quick_tenants: Tenants) -> None:
     assert team.call(job, headers=refused_key).status_code == 200
 
 
-def test_a_key_has_limits_of_its_own_below_its_teams(quick: Stack, quick_tenants: Tenants) -> None:
-    team = limited_team(quick_tenants, requests_per_minute=5)
+def test_a_key_has_limits_of_its_own_below_its_teams(stack: Stack, tenants: Tenants) -> None:
+    team = limited_team(tenants, requests_per_minute=5)
     job = team.open_job()
-    key = key_of(quick_tenants, team, requests_per_minute=1)
-    narrow = LiveTeam(team.team_id, key, team.group, quick.client(key))
+    key = key_of(tenants, team, requests_per_minute=1)
+    narrow = LiveTeam(team.team_id, key, team.group, stack.client(key))
     first, refused = narrow.call(job), narrow.call(job)
     assert figures(first, "requests") == (1, 0)
     assert refused.status_code == 429
@@ -180,7 +181,7 @@ def test_a_key_has_limits_of_its_own_below_its_teams(quick: Stack, quick_tenants
     assert figures(team.call(job), "requests") == (5, 3)
     # An operator's call counts for the team.
     body = {"model_group": team.group, "messages": MESSAGES}
-    assert figures(quick_tenants.operator.post(f"/api/jobs/{job}/llm-call", json=body), "requests") == (5, 2)
+    assert figures(tenants.operator.post(f"/api/jobs/{job}/llm-call", json=body), "requests") == (5, 2)
 
 
 @pytest.mark.parametrize("whose", ["team", "key"])
@@ -211,12 +212,16 @@ def test_the_slot_of_a_client_who_left_the_queue_is_free_again(quick: Stack, qui
     job = team.open_job()
     payload = {"model_group": team.group, "messages": MESSAGES, "stream": True}
     cancelled = "SELECT 1 FROM jobs_call WHERE job_id = %s AND state = 'cancelled'"
+
+    def is_cancelled(count: int) -> bool:
+        return len(quick.query(cancelled, job)) == count
+
     quick.stop("worker")
     try:
         for count in (1, 2):
             with pytest.raises(httpx.ReadTimeout):
                 team.api.post(f"/api/jobs/{job}/llm-call", json=payload, timeout=1)
-            eventually(lambda count=count: len(quick.query(cancelled, job)) == count, "it is cancelled", within_s=10)
+            eventually(partial(is_cancelled, count), "it is cancelled", within_s=10)
     finally:
         quick.start("worker")
     assert team.call(job).status_code == 200
