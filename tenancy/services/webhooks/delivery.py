@@ -156,7 +156,8 @@ def _record(lease: Lease, delivery: WebhookDelivery, outcome: Outcome) -> bool:
         _note_failure(endpoint, outcome, now)
         if endpoint.state == WebhookEndpoint.State.DISABLED:
             _tell_of_disabled(endpoint)
-    delivery.save(update_fields=_OF_DELIVERY)
+    # Not `save`, which wants the row to be there: with a user that is erased his events go, and their deliveries.
+    WebhookDelivery.objects.filter(pk=delivery.pk).update(**{name: getattr(delivery, name) for name in _OF_DELIVERY})
     if is_ours:
         endpoint.leased_until = _lease_end(now)
     endpoint.save(update_fields=_OF_ENDPOINT)
