@@ -200,10 +200,10 @@ def write_off_expired(*, team_pk: int, now: datetime, actor: str) -> int:
 
 
 #: For a statement that places a hold together with what it is for (jobs.services.jobs.open_job): parameters
-#: hold_id, team_pk, job_id.
+#: hold_id, team_pk, job_id. A FROM clause may follow, of one row or none.
 PLACE_HOLD = """
     INSERT INTO billing_credithold (id, account_id, job_id, amount, state, created_at)
-    VALUES (%(hold_id)s, %(team_pk)s, %(job_id)s, 1, 'held', now())
+    SELECT %(hold_id)s::uuid, %(team_pk)s::bigint, %(job_id)s::uuid, 1, 'held', now()
 """
 
 

@@ -36,6 +36,7 @@ STATUS = {
     "missing_credentials": 401,
     "invalid_api_key": 401,
     "budget_exhausted": 402,
+    "user_limit_reached": 402,
     "wrong_team": 403,
     "team_suspended": 403,
     "operator_required": 403,
@@ -45,6 +46,7 @@ STATUS = {
     "model_group_access_denied": 403,
     "model_access_denied": 403,
     "team_key_required": 403,
+    "user_blocked": 403,
     # 404, 405, 406, 409, 413, 415, 422
     "not_found": 404,
     "method_not_allowed": 405,
@@ -58,6 +60,7 @@ STATUS = {
     "key_already_revoked": 409,
     "credit_limit_exceeded": 409,
     "refills_refused": 409,
+    "user_erased": 409,
     "idempotency_key_in_flight": 409,
     "webhook_endpoint_disabled": 409,
     "too_many_webhook_endpoints": 409,
@@ -79,13 +82,15 @@ STATUS = {
 #: On OpenAI-compatible paths, what their clients make something of: by a failed call's cause.
 OPENAI_STATUS = {"rate_limited": 429, "unsupported": 400}
 #: Of the statuses at which OpenAI's clients try again, those where that is of no use.
-_NOT_TO_BE_RETRIED = frozenset({"budget_exhausted", "insufficient_credits", "job_already_ended", "call_exceeds_limit"})
+_NOT_TO_BE_RETRIED = frozenset(
+    {"budget_exhausted", "insufficient_credits", "job_already_ended", "call_exceeds_limit", "user_limit_reached"}
+)
 
 
 def status_of(code: str) -> int:
     """The HTTP status of a domain error's code. Raises KeyError for one that has no row yet."""
     # Configurable, because the guide's sample handler expects 500 where 402 is right.
-    is_about_money = code in {"insufficient_credits", "budget_exhausted"}
+    is_about_money = code in {"insufficient_credits", "budget_exhausted", "user_limit_reached"}
     return settings.INSUFFICIENT_CREDITS_STATUS if is_about_money else STATUS[code]
 
 

@@ -101,19 +101,19 @@ class AutoSchema(BaseAutoSchema):
         if self.method in ("POST", "PUT", "PATCH") or "{" in self.path:
             errors |= WITH_INPUT if self.method in ("POST", "PUT", "PATCH") else {"400": "Invalid input"}
         if self.path.endswith(("/jobs/create", "/create-and-call")):
-            errors["402"] = "Insufficient credits"
-        conflicts = ("/llm-call", "/create-and-call", "/complete", "/rotate", "/keys/{key_id}")
-        if self.path.endswith(conflicts) or self.method == "DELETE":
+            errors["402"] = "Insufficient credits, or the user's limit is reached"
+        conflicts = ("/llm-call", "/create-and-call", "/complete", "/rotate", "/keys/{key_id}", "/users/{user_id}")
+        if (self.path.endswith(conflicts) and self.method != "GET") or self.method == "DELETE":
             errors["409"] = "The state contradicts it"
         if self.method == "POST" and self._is_idempotent():
             errors |= {"409": "The state contradicts it", "422": "The Idempotency-Key was used for another request"}
         if self.path.endswith(("/llm-call", "/create-and-call")):
-            errors |= {"402": "Too few credits, or the budget is exhausted"}
+            errors |= {"402": "Too few credits, or the budget is exhausted, or a limit of the user's is reached"}
             errors |= {"429": "Too many calls in flight, or a rate limit is reached", "500": "LLM call failed"}
         if is_openai_path(self.path) and self.method == "POST":
             errors |= {
                 "404": "Job not found",
-                "402": "The budget is exhausted",
+                "402": "The budget is exhausted, or a limit of the user's is reached",
                 "429": "Too many calls, or a rate limit is reached",
                 "500": "Call failed",
             }

@@ -8,7 +8,7 @@ from celery import shared_task
 from config.foundation.failpoints import failpoint
 from jobs.callpath import idempotency, stored
 from jobs.callpath.limits.limiter import settle_lost
-from jobs.services import alerts, books, calls, jobs, rollups
+from jobs.services import alerts, books, calls, erasure, jobs, rollups
 
 if TYPE_CHECKING:
     from jobs.callpath.runner import Runner
@@ -45,6 +45,12 @@ def sweep_calls() -> None:
 def erase_contents() -> None:
     """Erase prompts and answers whose time is over."""
     calls.erase_contents()
+
+
+@shared_task(name="jobs.erase_users")
+def erase_users() -> None:
+    """Go on with the users who are being erased."""
+    erasure.erase_users()
 
 
 @shared_task(name="jobs.sweep_jobs")

@@ -30,6 +30,40 @@ class VirtualKeyNotFound(NotFound):
         super().__init__("Key not found")
 
 
+class TeamUserNotFound(NotFound):
+    """The team has no such user. His name is not repeated: he may have been erased."""
+
+    def __init__(self) -> None:
+        super().__init__("User not found")
+
+
+class TeamUserErased(DomainError):
+    """Nothing of an erased user can be changed."""
+
+    code = "user_erased"
+
+    def __init__(self) -> None:
+        super().__init__("This user is erased, or about to be")
+
+
+class TeamUserBlocked(DomainError):
+    """His jobs and calls are refused."""
+
+    code = "user_blocked"
+
+    def __init__(self) -> None:
+        super().__init__("This user is blocked")
+
+
+class UserLimitReached(DomainError):
+    """The user has used what he may in a calendar month."""
+
+    code = "user_limit_reached"
+
+    def __init__(self, *, limit: str) -> None:
+        super().__init__(f"This user's limit of {limit} per month is reached")
+
+
 class WebhookEndpointNotFound(NotFound):
     """No endpoint has this id, or it is another team's."""
 

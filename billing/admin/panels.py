@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from billing.models import CreditAccount, LedgerEntry
 from modelgroups.models import GroupAssignment
 from tenancy.admin import in_a_row, link
-from tenancy.models import AuditEntry, Organization, Team, VirtualKey
+from tenancy.models import AuditEntry, Organization, Team, TeamUser, VirtualKey
 
 #: The rest is a link away.
 MAX_ROWS = 10
@@ -86,6 +86,20 @@ def _deeds(key: VirtualKey, may_change: bool) -> SafeString | str:
         link("tenancy_virtualkey_rotate", "Rotate", pk=key.pk),
         link("tenancy_virtualkey_revoke_one", "Revoke", pk=key.pk),
     )
+
+
+def users_of(team: Team) -> Table:
+    """The newest of its users."""
+    rows = [
+        (
+            link("tenancy_teamuser_change", user.user_id, pk=user.pk),
+            user.status,
+            user.first_seen_at,
+            user.last_seen_at,
+        )
+        for user in TeamUser.objects.filter(team=team).order_by("-id")[:MAX_ROWS]
+    ]
+    return table(["user", "status", "first seen", "last seen"], rows)
 
 
 def groups_of(team: Team) -> Table:

@@ -168,6 +168,9 @@ def _panels(team: Team, request: HttpRequest) -> Iterator[panels.Panel]:
         yield panels.Panel(
             "keys", "Keys", keys, link("tenancy_virtualkey_changelist", "All keys", team__id__exact=team.pk)
         )
+    if may("tenancy.view_teamuser"):
+        whole = link("tenancy_teamuser_changelist", "All users", team__id__exact=team.pk)
+        yield panels.Panel("users", "Users", panels.users_of(team), whole)
     if may("modelgroups.view_groupassignment"):
         yield panels.Panel("groups", "Model groups", panels.groups_of(team))
     if may("billing.view_ledgerentry"):

@@ -11,6 +11,10 @@ HINTS: dict[str, str] = {
         "/api/teams/create, or by manage.py create_team. Its first key is shown once."
     ),
     "tenancy.virtualkey": ("Keys come with teams. Open a team, and hand its first key to the app that is to use it."),
+    "tenancy.teamuser": (
+        "Users appear when an app names one: as user_id of a job, or as user in a call of an OpenAI client."
+    ),
+    "tenancy.userlimit": ("No user is limited. Limits are set on a user's page, or by PATCH …/users/{user_id}."),
     "tenancy.operatorkey": (
         "Operators' programs need a key for the API: manage.py create_operator_key NAME prints one."
     ),

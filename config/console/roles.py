@@ -11,6 +11,7 @@ SUPPORT = (
     "tenancy.change_team",
     "tenancy.suspend_team",
     "tenancy.change_virtualkey",
+    "tenancy.change_teamuser",
     "tenancy.change_webhookdelivery",
     "modelgroups.test_modelgroup",
 )
@@ -27,6 +28,7 @@ ADMIN = (
     "tenancy.change_organization",
     "tenancy.add_team",
     "tenancy.change_operatorkey",
+    "tenancy.erase_teamuser",
     "modelgroups.add_modelgroup",
     "modelgroups.change_modelgroup",
     "modelgroups.assign_modelgroup",

@@ -13,6 +13,8 @@ NAVIGATION: dict[str, dict[str, str]] = {
         "tenancy.organization": "corporate_fare",
         "tenancy.team": "groups",
         "tenancy.virtualkey": "key",
+        "tenancy.teamuser": "person_pin",
+        "tenancy.userlimit": "speed",
     },
     "Credits": {
         "billing.creditaccount": "account_balance_wallet",

@@ -10,6 +10,8 @@ from jobs.errors import call_failed
 from jobs.models import Attempt, Call
 from jobs.queries.completion import Completion, is_part_of_completion
 from jobs.queries.usage import DirectTotals, Totals, Usage
+from tenancy.models import TeamUser, UserLimit
+from tenancy.queries.users import Allowance, allowances_of
 
 
 def completion_body(completion: Completion) -> dict[str, Any]:
@@ -169,6 +171,40 @@ def proxy_spend_body(spent: DirectSpend | None) -> dict[str, Any]:
             "platform_spend_usd": spent.platform_usd,
             "models": dict(sorted(spent.models.items())),
         }
+    }
+
+
+def user_body(user: TeamUser) -> dict[str, Any]:
+    """TeamUserOut."""
+    allowances = allowances_of(user)
+    return {
+        "user_id": user.user_id,
+        "status": user.status,
+        "first_seen_at": user.first_seen_at,
+        "last_seen_at": user.last_seen_at,
+        "limits": limits_body(allowances),
+        "erasure_requested_at": user.erasure_requested_at,
+        "erased_at": user.erased_at,
+    }
+
+
+def limits_body(allowances: Mapping[str, Allowance]) -> dict[str, Any]:
+    """UserLimitsOut."""
+    in_credits, in_usd = allowances.get(UserLimit.Kind.CREDITS), allowances.get(UserLimit.Kind.DIRECT_COST)
+    return {
+        "credits_per_month": int(in_credits.limit) if in_credits else None,
+        "direct_cost_usd_per_month": in_usd.limit if in_usd else None,
+    }
+
+
+def allowances_body(allowances: Mapping[str, Allowance]) -> dict[str, Any]:
+    """AllowancesOut: of each limit that there is, what is used of it in the current month."""
+    in_credits, in_usd = allowances.get(UserLimit.Kind.CREDITS), allowances.get(UserLimit.Kind.DIRECT_COST)
+    return {
+        "credits": {"limit": int(in_credits.limit), "used": int(in_credits.taken)} if in_credits else None,
+        "direct_cost_usd": (
+            {"limit": in_usd.limit, "used": in_usd.taken, "reserved": in_usd.reserved} if in_usd else None
+        ),
     }
 
 

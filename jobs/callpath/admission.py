@@ -34,7 +34,11 @@ from modelgroups.errors import ModelGroupAccessDenied, ModelPriceUnknown
 from modelgroups.gateway.ceilings import Ceiling, ceiling
 from modelgroups.gateway.endpoints import CHAT
 from modelgroups.gateway.prices import most_per_token
+from tenancy.errors import TeamUserBlocked, UserLimitReached
 from tenancy.queries.principals import TeamRef
+
+#: The rule of the database (jobs' migration user_rules).
+COST_OF_USER = "user_keeps_to_his_cost"
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class CallRequest:
     parameters: dict[str, Any]
     purpose: str = ""
     endpoint: str = ""
+    #: Whom an OpenAI client names; empty: nobody but its job's user.
+    user_id: str = ""
     retry_of: UUID | None = None
     #: It is asynchronous: whoever asked does not wait, so the request is kept until a worker has ended it.
     is_stored: bool = False
@@ -86,7 +92,7 @@ async def admit(*, team: TeamRef, job_id: UUID | None, request: CallRequest) -> 
     """Write a call down in a job, or a direct one, and return its id.
 
     Raises JobNotFound, JobAlreadyEnded, ModelGroupAccessDenied, ModelAccessDenied, CallNotFound, NotRetryable,
-    TooManyCalls, ModelPriceUnknown, BudgetTooSmall; then there is no record.
+    TooManyCalls, ModelPriceUnknown, BudgetTooSmall, TeamUserBlocked, UserLimitReached; then there is no record.
     """
     statement, parameters = _statement(team=team, job_id=job_id, request=request)
     try:
@@ -164,6 +170,7 @@ def _statement(*, team: TeamRef, job_id: UUID | None, request: CallRequest) -> t
         "team_pk": team.pk,
         "model_group": request.model_group,
         "endpoint": request.endpoint,
+        "user_id": request.user_id,
         "purpose": request.purpose,
         "retry_of": request.retry_of,
         "process_id": request.process_id,
@@ -205,6 +212,8 @@ def _translated(error: BaseException | None, *, team: TeamRef, request: CallRequ
     if isinstance(error, psycopg.errors.ForeignKeyViolation):
         # The group was deleted between the statement's look at it and the insert.
         return _access_denied(team, request)
+    if isinstance(error, psycopg.errors.CheckViolation) and error.diag.constraint_name == COST_OF_USER:
+        return UserLimitReached(limit="USD")
     return error or RuntimeError("an integrity error without a cause")
 
 
@@ -224,6 +233,8 @@ def _refusal(row: async_database.Row, *, team: TeamRef, request: CallRequest) ->
         return _access_denied(team, request)
     if row["job_status"] not in ("pending", "in_progress"):
         return JobAlreadyEnded(row["job_status"], "no further call can be made in it")
+    if row["user_status"] == "blocked":
+        return TeamUserBlocked()
     if request.retry_of is not None and row["retried_state"] is None:
         return CallNotFound(str(request.retry_of))
     if row["is_retried"]:

@@ -5,13 +5,15 @@ Django connection, and each of them would be three to five ORM statements.
 """
 
 from jobs.callpath.targets import NAMED_CREDENTIAL, TARGET_COLUMNS
+from tenancy.services.users import SEE_USER
 
 #: Check job, access, retry and budget, and insert the call, moving its job to in_progress. The job's row is locked
 #: first: a job that is being ended at the same moment is seen either open (then its end sees this call) or ended.
-#: Then the budget's, which a trigger moves by what the call is estimated at: its models' highest price for so many
-#: tokens. As estimates are high, one call at a time passes while anything is left. `prices` has the models that have
-#: none of their own in their config: name → [input, output], null where nobody knows it. Always returns one row;
-#: `call_id` is null where the call was refused, and the other columns say why.
+#: Then the user's, if he is new, because the budget is joined with it. Then the budget's, which a trigger moves by what
+#: the call is estimated at: its models' highest price for so many tokens. As estimates are high, one call at a time
+#: passes while anything is left. `prices` has the models that have none of their own in their config: name → [input,
+#: output], null where nobody knows it. Always returns one row; `call_id` is null where the call was refused, and the
+#: other columns say why.
 _ADMIT_CALL = """
     WITH in_flight AS (
         SELECT count(*) AS calls FROM (
@@ -25,6 +27,7 @@ _ADMIT_CALL = """
     usable_group AS (
         -- group
     ),
+    -- user
     asked AS (
         SELECT LEAST(max(
                 %(input_tokens)s::bigint * price.input_usd
@@ -46,7 +49,7 @@ _ADMIT_CALL = """
     ),
     budget AS (
         SELECT b.spent_usd, b.reserved_usd, account.allocated * %(credit_price_usd)s::numeric AS limit_usd
-        FROM job CROSS JOIN usable_group
+        FROM job CROSS JOIN usable_group CROSS JOIN who
         JOIN billing_teambudget b ON b.team_id = %(team_pk)s
         JOIN billing_creditaccount account ON account.team_id = b.team_id
         WHERE %(is_held_to_budget)s::bool
@@ -58,15 +61,16 @@ _ADMIT_CALL = """
     ),
     admitted AS (
         INSERT INTO jobs_call
-            (id, job_id, team_id, endpoint, group_id, model_group, model_name, purpose, retry_of_id, process_id, state,
-             cause, error, is_late, prompt_tokens, completion_tokens, cost_usd, reserved_usd, finish_reason, created_at,
-             deadline_at)
-        SELECT %(call_id)s, job.id, %(team_pk)s, %(endpoint)s, usable_group.id, usable_group.group_name,
+            (id, job_id, team_id, team_user_id, endpoint, group_id, model_group, model_name, purpose, retry_of_id,
+             process_id, state, cause, error, is_late, prompt_tokens, completion_tokens, cost_usd, reserved_usd,
+             finish_reason, created_at, deadline_at)
+        SELECT %(call_id)s, job.id, %(team_pk)s, who.id, %(endpoint)s, usable_group.id, usable_group.group_name,
              usable_group.model_name, %(purpose)s, %(retry_of)s, %(process_id)s, 'queued', '', '', false, 0, 0, 0,
              CASE WHEN %(is_held_to_budget)s::bool THEN COALESCE(asked.estimate_usd, 0) ELSE 0 END, '',
              clock_timestamp(), clock_timestamp() + %(deadline)s
-        FROM job, usable_group, in_flight, asked
+        FROM job, usable_group, in_flight, asked, who
         WHERE job.status IN ('pending', 'in_progress')
+            AND who.status IS DISTINCT FROM 'blocked'
             AND in_flight.calls < %(max_in_flight)s
             AND asked.unpriced IS NULL
             AND (NOT %(is_held_to_budget)s::bool
@@ -90,6 +94,7 @@ _ADMIT_CALL = """
         (SELECT id FROM admitted) AS call_id,
         (SELECT status FROM job) AS job_status,
         (SELECT id FROM usable_group) AS group_id,
+        (SELECT status FROM who) AS user_status,
         (SELECT state FROM retried) AS retried_state,
         (SELECT is_retried FROM retried) AS is_retried,
         (SELECT calls FROM in_flight) AS in_flight,
@@ -97,13 +102,35 @@ _ADMIT_CALL = """
     FROM asked LEFT JOIN budget ON true
 """
 _OPEN_JOB = """
-        SELECT id, status FROM jobs_job
+        SELECT id, status, team_user_id FROM jobs_job
         -- "+ 0" keeps the index of team_id out of it: a plan made for a team's first job must serve its millionth.
         WHERE id = %(job_id)s AND team_id + 0 = %(team_pk)s
         FOR NO KEY UPDATE
 """
 #: A direct call has none.
-_NO_JOB = "SELECT %(job_id)s::uuid AS id, 'in_progress' AS status"
+_NO_JOB = "SELECT %(job_id)s::uuid AS id, 'in_progress' AS status, NULL::bigint AS team_user_id"
+#: One row always, of nulls where there is no user.
+_USER_OF_JOB = """
+    who AS (
+        SELECT u.id, u.status
+        FROM (SELECT) AS one LEFT JOIN job ON true LEFT JOIN tenancy_teamuser u ON u.id = job.team_user_id
+    ),
+"""
+_IF_NEW = """
+        FROM job CROSS JOIN usable_group
+        WHERE %(user_id)s <> '' AND job.status IN ('pending', 'in_progress')
+            AND NOT EXISTS (SELECT FROM known WHERE is_fresh)
+"""
+#: Whom the call names, else the job's.
+_NAMED_USER = f"""
+    {SEE_USER.replace("-- where", _IF_NEW.strip())},
+    who AS (
+        SELECT COALESCE(seen.id, known.id, theirs.id) AS id,
+            COALESCE(seen.status, known.status, theirs.status) AS status
+        FROM (SELECT) AS one LEFT JOIN seen ON true LEFT JOIN known ON true LEFT JOIN job ON true
+        LEFT JOIN tenancy_teamuser theirs ON theirs.id = job.team_user_id AND %(user_id)s = ''
+    ),
+"""  # noqa: S608 (parts of our own)
 _GROUP_BY_NAME = """
         SELECT g.id, g.group_name, '' AS model_name FROM modelgroups_modelgroup g
         JOIN modelgroups_groupassignment a ON a.group_id = g.id AND a.team_id = %(team_pk)s
@@ -121,24 +148,25 @@ _GROUP_BY_MODEL = """
 """
 
 
-def _admit(*, job: str, group: str, content: str = "") -> str:
-    parts = (("-- job", job), ("-- group", group), ("-- content", content))
+def _admit(*, job: str, group: str, user: str, content: str = "") -> str:
+    parts = (("-- job", job), ("-- group", group), ("-- user", user), ("-- content", content))
     statement = _ADMIT_CALL
     for mark, part in parts:
         statement = statement.replace(mark, part.strip())
     return statement
 
 
-ADMIT_CALL = _admit(job=_OPEN_JOB, group=_GROUP_BY_NAME)
+ADMIT_CALL = _admit(job=_OPEN_JOB, group=_GROUP_BY_NAME, user=_USER_OF_JOB)
 #: The same for OpenAI clients, in a job or without.
-ADMIT_OPENAI_CALL = _admit(job=_OPEN_JOB, group=_GROUP_BY_MODEL)
-ADMIT_DIRECT_CALL = _admit(job=_NO_JOB, group=_GROUP_BY_MODEL)
+ADMIT_OPENAI_CALL = _admit(job=_OPEN_JOB, group=_GROUP_BY_MODEL, user=_NAMED_USER)
+ADMIT_DIRECT_CALL = _admit(job=_NO_JOB, group=_GROUP_BY_MODEL, user=_NAMED_USER)
 
 #: The same for an asynchronous call, whose request is kept until a worker has ended it.
 #: Where it has an Idempotency-Key, what is answered at once is stored under it.
 ADMIT_STORED_CALL = _admit(
     job=_OPEN_JOB,
     group=_GROUP_BY_NAME,
+    user=_USER_OF_JOB,
     content="""
     content AS (
         INSERT INTO jobs_callcontent (call_id, request, published_at)

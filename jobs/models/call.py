@@ -7,7 +7,7 @@ from django.db.models import Q
 
 from jobs.models.job import Job
 from modelgroups.models import ModelGroup
-from tenancy.models import Team
+from tenancy.models import Team, TeamUser
 
 OPEN_STATES = ("queued", "running")
 UNSUCCESSFUL_STATES = ("failed", "interrupted", "cancelled")
@@ -39,6 +39,10 @@ class Call(models.Model):
     job = models.ForeignKey(Job, null=True, blank=True, on_delete=models.PROTECT, related_name="calls")
     #: Whose it is, for counting calls in flight. Whoever inserts it has read the team, so a check would only cost.
     team = models.ForeignKey(Team, on_delete=models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False)
+    #: Who it is made for: whom it names, else its job's user.
+    team_user = models.ForeignKey(
+        TeamUser, null=True, on_delete=models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False
+    )
     group = models.ForeignKey(ModelGroup, null=True, on_delete=models.SET_NULL, related_name="+")
     #: The group's name at that time; it outlives the group.
     model_group = models.CharField(max_length=128)
@@ -95,6 +99,10 @@ class Call(models.Model):
             # The console's lists, and rollups. The conditions name only what an outcome sets, and few calls meet them.
             models.Index(fields=["created_at", "id"], name="calls_in_order"),
             models.Index(fields=["team", "created_at"], name="calls_of_team"),
+            # A user's usage, and what is to be erased of him.
+            models.Index(
+                fields=["team_user", "created_at", "id"], condition=~Q(team_user=None), name="calls_of_team_user"
+            ),
             models.Index(fields=["created_at", "id"], condition=~Q(cause=""), name="unsuccessful_calls"),
             models.Index(fields=["cause", "created_at"], condition=~Q(cause=""), name="calls_by_cause"),
             models.Index(fields=["created_at", "id"], condition=Q(is_late=True), name="late_calls"),

@@ -5,7 +5,7 @@ import uuid
 from django.db import models
 from django.db.models import Q
 
-from tenancy.models import Team, VirtualKey
+from tenancy.models import Team, TeamUser, VirtualKey
 
 
 class Job(models.Model):
@@ -28,6 +28,10 @@ class Job(models.Model):
     virtual_key = models.ForeignKey(VirtualKey, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     #: The integrating app's own user, as it names him.
     user_id = models.CharField(max_length=128, blank=True)
+    #: The same user. Users are never deleted, and whoever inserts it has just read or made him: no check.
+    team_user = models.ForeignKey(
+        TeamUser, null=True, on_delete=models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False
+    )
     job_type = models.CharField(max_length=128)
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.PENDING)
     metadata = models.JSONField(default=dict, blank=True)
@@ -66,6 +70,9 @@ class Job(models.Model):
             models.Index(fields=["created_at", "id"], name="jobs_in_order"),
             models.Index(fields=["job_type", "created_at"], name="jobs_of_type"),
             models.Index(fields=["user_id", "created_at"], condition=~Q(user_id=""), name="jobs_of_user"),
+            models.Index(
+                fields=["team_user", "created_at", "id"], condition=~Q(team_user=None), name="jobs_of_team_user"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -91,17 +91,36 @@ class Usage:
     teams: dict[str, Totals] = field(default_factory=dict)
 
 
+@dataclass
+class UserUsage:
+    """A period's use of one user. Unlike a team's, it goes by his calls: one in another's job that names him is his."""
+
+    usage: Usage
+    #: In jobs and direct.
+    calls: int
+
+
 def team_usage(*, team_pk: int, period: Period) -> Usage:
     """What one team used."""
-    return _usage(Q(team_id=team_pk), period)
+    return _usage(Q(team_id=team_pk), period, calls_in_jobs=None)
 
 
 def organization_usage(*, organization_pk: int, period: Period) -> Usage:
     """What an organization's teams used."""
-    return _usage(Q(team__organization_id=organization_pk), period)
+    return _usage(Q(team__organization_id=organization_pk), period, calls_in_jobs=None)
 
 
-def _usage(whose: Q, period: Period) -> Usage:
+def user_usage(*, user_pk: int, period: Period) -> UserUsage:
+    """What one of a team's users used."""
+    # A call is younger than its job, so the index on a user's calls serves, too.
+    his = Call.objects.filter(team_user_id=user_pk, created_at__gte=period.start)
+    in_jobs = his.filter(job__created_at__gte=period.start, job__created_at__lt=period.end)
+    usage = _usage(Q(team_user_id=user_pk), period, calls_in_jobs=in_jobs)
+    return UserUsage(usage, in_jobs.count() + usage.direct.calls)
+
+
+def _usage(whose: Q, period: Period, *, calls_in_jobs: QuerySet[Call] | None) -> Usage:
+    """`calls_in_jobs` None: those of the jobs."""
     jobs = Job.objects.filter(whose, created_at__gte=period.start, created_at__lt=period.end)
     usage = Usage()
     counts = jobs.order_by().values("job_type", "team__team_id", "status").annotate(count=Count("id"))
@@ -110,7 +129,7 @@ def _usage(whose: Q, period: Period) -> Usage:
             totals.total_jobs += row["count"]
             totals.successful_jobs += row["count"] if row["status"] == Job.Status.COMPLETED else 0
             totals.failed_jobs += row["count"] if row["status"] == Job.Status.FAILED else 0
-    for sums in _call_sums(jobs):
+    for sums in _call_sums(Call.objects.filter(job__in=jobs) if calls_in_jobs is None else calls_in_jobs):
         for totals in _buckets(usage, sums["job__job_type"], sums["job__team__team_id"]):
             totals.total_cost_usd += sums["cost_usd"]
             totals.total_tokens += sums["prompt"] + sums["completion"]
@@ -133,10 +152,9 @@ def _direct(calls: QuerySet[Call]) -> DirectTotals:
     return DirectTotals(**sums)
 
 
-def _call_sums(jobs: QuerySet[Job]) -> Iterable[Mapping[str, Any]]:
+def _call_sums(calls: QuerySet[Call]) -> Iterable[Mapping[str, Any]]:
     return (
-        Call.objects.filter(job__in=jobs)
-        .order_by()
+        calls.order_by()
         .values("job__job_type", "job__team__team_id")
         .annotate(cost_usd=Sum("cost_usd"), prompt=Sum("prompt_tokens"), completion=Sum("completion_tokens"))
     )

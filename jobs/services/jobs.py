@@ -14,6 +14,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from billing import ledger
+from config.foundation.constraints import violated
 from config.foundation.errors import InvalidInput
 from config.foundation.failpoints import failpoint
 from config.foundation.limits import MAX_METADATA_BYTES, is_metadata_too_large
@@ -21,8 +22,12 @@ from jobs.errors import CallInProgress, JobAlreadyEnded
 from jobs.models import Call, Job
 from jobs.models.call import OPEN_STATES
 from jobs.queries.completion import Completion, calls_of, completion
-from tenancy.errors import TeamSuspended
+from tenancy.errors import TeamSuspended, TeamUserBlocked, UserLimitReached
 from tenancy.queries.principals import TeamRef
+from tenancy.services import users
+
+#: The rule of the database (jobs' migration user_rules).
+CREDITS_OF_USER = "user_keeps_to_his_credits"
 
 FinalStatus = Literal["completed", "failed"]
 
@@ -36,17 +41,32 @@ class OpenedJob:
     created_at: datetime
 
 
+_INSERT_JOB = """
+    INSERT INTO jobs_job
+        (id, team_id, virtual_key_id, user_id, team_user_id, job_type, status, metadata, error_message, created_at,
+         expires_at, ends_with_call)
+    SELECT %(job_id)s::uuid, %(team_pk)s::bigint, %(key_id)s::uuid, %(user_id)s::text, {user_pk}, %(job_type)s::text,
+         'pending', %(metadata)s::jsonb, '', now(), now() + %(ttl)s::interval, %(ends_with_call)s::bool
+    {source}
+    RETURNING created_at
+"""
 #: Job and hold in one statement: a job without its credit set aside cannot exist, not even for a moment.
 _OPEN_JOB = f"""
     WITH hold AS ({ledger.PLACE_HOLD})
-    INSERT INTO jobs_job
-        (id, team_id, virtual_key_id, user_id, job_type, status, metadata, error_message, created_at, expires_at,
-         ends_with_call)
-    VALUES
-        (%(job_id)s, %(team_pk)s, %(key_id)s, %(user_id)s, %(job_type)s, 'pending', %(metadata)s::jsonb, '',
-         now(), now() + %(ttl)s, %(ends_with_call)s)
-    RETURNING created_at
-"""  # noqa: S608 (a constant of ours, no input)
+    {_INSERT_JOB.format(user_pk="NULL", source="")}
+"""
+#: The same for a user, who is made on first sight. Hold and job both come from his row: there are none if he is
+#: blocked, and where it is locked, because he is new, the account is locked after it.
+_OPEN_JOB_OF_USER = f"""
+    WITH {users.SEE_USER.replace("-- where", "WHERE NOT EXISTS (SELECT FROM known WHERE is_fresh)")},
+    who AS (
+        SELECT COALESCE(seen.id, known.id) AS id
+        FROM (SELECT) AS one LEFT JOIN seen ON true LEFT JOIN known ON true
+        WHERE COALESCE(seen.status, known.status) <> 'blocked'
+    ),
+    hold AS ({ledger.PLACE_HOLD} FROM who)
+    {_INSERT_JOB.format(user_pk="who.id", source="FROM who")}
+"""  # noqa: S608 (constants of ours, no input)
 
 
 def open_job(
@@ -58,7 +78,10 @@ def open_job(
     metadata: dict[str, Any],
     ends_with_call: bool = False,
 ) -> OpenedJob:
-    """Open a job and hold one credit for it. Raises TeamSuspended, InsufficientCredits."""
+    """Open a job and hold one credit for it.
+
+    Raises TeamSuspended, InsufficientCredits, for a user also TeamUserBlocked, UserLimitReached.
+    """
     if team.is_suspended:
         raise TeamSuspended(team.team_id)
     job_id = uuid.uuid4()
@@ -75,12 +98,16 @@ def open_job(
     }
     try:
         with _savepoint_if_in_transaction(), connection.cursor() as cursor:
-            cursor.execute(_OPEN_JOB, parameters)
-            (created_at,) = cursor.fetchone()
+            cursor.execute(_OPEN_JOB_OF_USER if user_id else _OPEN_JOB, parameters)
+            opened = cursor.fetchone()
     except IntegrityError as error:
+        if violated(error) == CREDITS_OF_USER:
+            raise UserLimitReached(limit="credits") from error
         raise ledger.translated(error, team_pk=team.pk, required=1) from error
+    if opened is None:
+        raise TeamUserBlocked
     failpoint("job.opened")
-    return OpenedJob(job_id=job_id, status=Job.Status.PENDING, created_at=created_at)
+    return OpenedJob(job_id=job_id, status=Job.Status.PENDING, created_at=opened[0])
 
 
 def _savepoint_if_in_transaction() -> AbstractContextManager[Any]:

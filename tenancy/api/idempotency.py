@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 from rest_framework.request import Request
@@ -53,7 +54,10 @@ def idempotent(handler: Handler) -> Handler:
             if stored is not None:
                 return Response(json.loads(stored), headers={"Idempotency-Replayed": "true"})
             response = handler(view, request, *args, **kwargs)
-            idempotency.finish(scope=scope, key=key, reply=JSONRenderer().render(response.data))
+            reply = JSONRenderer().render(response.data)
+            # What tells of a job's calls has their purposes, and is found by the job.
+            about = UUID(str(response.data["job_id"])) if "calls" in response.data else None
+            idempotency.finish(scope=scope, key=key, reply=reply, about=about)
         return response
 
     return wrapper

@@ -7,6 +7,8 @@ from tenancy.models.idempotency_record import IdempotencyRecord
 from tenancy.models.operator_key import OperatorKey
 from tenancy.models.organization import Organization
 from tenancy.models.team import Team
+from tenancy.models.team_user import TeamUser
+from tenancy.models.user_limit import UserLimit
 from tenancy.models.virtual_key import VirtualKey
 from tenancy.models.webhook_delivery import WebhookDelivery
 from tenancy.models.webhook_endpoint import WebhookEndpoint
@@ -20,6 +22,8 @@ __all__ = [
     "OperatorKey",
     "Organization",
     "Team",
+    "TeamUser",
+    "UserLimit",
     "VirtualKey",
     "WebhookDelivery",
     "WebhookEndpoint",

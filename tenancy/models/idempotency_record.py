@@ -16,7 +16,8 @@ class IdempotencyRecord(models.Model):
     request_hash = models.BinaryField(max_length=32)
     reply = models.BinaryField(null=True)
     #: The LLM call that the key was claimed for, before it was admitted. Where a process died between, or the call's
-    #: worker did, the sweeper finds by it that nobody will ever store a reply.
+    #: worker did, the sweeper finds by it that nobody will ever store a reply. Or the job that the reply tells of: both
+    #: so that the replies are found that tell of somebody who is to be forgotten.
     claimed_for = models.UUIDField(null=True)
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
 
@@ -26,7 +27,10 @@ class IdempotencyRecord(models.Model):
                 fields=["created_at"],
                 name="calls_keys_in_flight",
                 condition=models.Q(reply=None, claimed_for__isnull=False),
-            )
+            ),
+            models.Index(
+                fields=["claimed_for"], name="replies_by_job_or_call", condition=models.Q(claimed_for__isnull=False)
+            ),
         ]
         constraints = [models.UniqueConstraint(fields=["scope", "key"], name="idempotency_key_is_unique_per_caller")]
 

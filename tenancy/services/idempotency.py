@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TypeVar
+from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
@@ -41,9 +42,9 @@ def begin(*, scope: str, key: str, request_hash: bytes) -> bytes | None:
     return encryption.decrypt(bytes(record.reply))
 
 
-def finish(*, scope: str, key: str, reply: bytes) -> None:
-    """Store the answer, in the transaction that did the work."""
-    IdempotencyRecord.objects.filter(scope=scope, key=key).update(reply=encryption.encrypt(reply))
+def finish(*, scope: str, key: str, reply: bytes, about: UUID | None = None) -> None:
+    """Store the answer, in the transaction that did the work; and which job it is about, where it is about one."""
+    IdempotencyRecord.objects.filter(scope=scope, key=key).update(reply=encryption.encrypt(reply), claimed_for=about)
 
 
 @transaction.atomic

@@ -29,6 +29,7 @@ from tenancy.models import (
     OperatorKey,
     Organization,
     Team,
+    TeamUser,
     VirtualKey,
     WebhookDelivery,
     WebhookEndpoint,
@@ -38,6 +39,7 @@ from tenancy.queries.principals import TeamRef
 from tenancy.services import audit
 from tenancy.services.alerts import Finding, open_alert
 from tenancy.services.keys import create_operator_key, create_virtual_key
+from tenancy.services.users import change_user
 from tenancy.services.webhooks.endpoints import create_endpoint
 from tenancy.services.webhooks.outbox import send_test
 from tests.support.admin import AdminClient, page_of, row
@@ -53,7 +55,7 @@ READ_ONLY = [model for model in MODELS if model not in EDITABLE]
 #: Of one page, whatever it holds: session, user, counts, dates and the rows.
 MOST_QUERIES = 12
 #: Pages with tables of several kinds.
-MOST_QUERIES_OF = {Team: 15, Organization: 15, RefillUpload: 15}
+MOST_QUERIES_OF = {Team: 15, Organization: 15, RefillUpload: 15, TeamUser: 15}
 
 
 def make_call(job: Job, *, attempts: int = 2) -> Call:
@@ -104,6 +106,8 @@ def make_world(name: str) -> None:
         create_virtual_key(team=team, name=name)
         job = make_job(team)
         make_call(job, attempts=1)
+        limits = {"credits": Decimal(5), "direct_cost": Decimal("0.5")}
+        change_user(team_pk=team.pk, user_id="u", limits=limits, actor="test")
         endpoint = create_endpoint(owner=team, url="https://8.8.8.8/", event_types=[], description=name)
         send_test(endpoint_id=endpoint.row.id, team_pk=team.pk)
         audit.record(actor="test", action="team.changed", subject=team.team_id, team_pk=team.pk, after={"name": name})

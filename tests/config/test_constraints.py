@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from config.foundation.constraints import violated
 from tenancy.models import Alert, Team
 from tenancy.services import audit
 from tenancy.services.alerts import Finding, open_alert
+from tenancy.services.users import change_user
 from tenancy.services.webhooks.endpoints import create_endpoint
 from tenancy.services.webhooks.outbox import send_test
 from tests.support.api import Tenant
@@ -53,6 +55,11 @@ CALL = """
         (id, job_id, team_id, model_group, purpose, state, cause, error, is_late, prompt_tokens, completion_tokens, cost_usd,
          finish_reason, created_at, deadline_at, ended_at)
 """
+JOB = """
+    INSERT INTO jobs_job
+        (id, team_id, team_user_id, user_id, job_type, status, metadata, error_message, created_at, expires_at,
+         ends_with_call)
+"""
 ATTEMPT = """
     INSERT INTO jobs_attempt
         (call_id, sequence, model_name, outcome, cause, error_class, latency_ms, prompt_tokens, completion_tokens,
@@ -72,6 +79,7 @@ CHECK = """
     INSERT INTO jobs_modelcheck
         (id, group_name, model_name, actor, state, cause, error_class, prompt_tokens, completion_tokens, created_at)
 """
+USER = "INSERT INTO tenancy_teamuser (team_id, user_id, status, first_seen_at, last_seen_at)"
 EVENT = "INSERT INTO tenancy_webhookevent (event_id, team_id, type, data, created_at, is_dispatched)"
 ALERT = "INSERT INTO tenancy_alert (id, rule, subject, threshold, data, state, opened_at)"
 MAIL = "INSERT INTO tenancy_alertmail (id, alert_id, recipient, state, attempts, next_try_at)"
@@ -107,6 +115,11 @@ BREAKS = {
     "alert_is_closed_or_open": "UPDATE tenancy_alert SET closed_at = now()",
     "one_mail_per_alert_and_recipient": f"{MAIL} SELECT {UUID}, alert_id, recipient, 'pending', 0, now() FROM tenancy_alertmail",
     "alert_mail_is_final_or_due": "UPDATE tenancy_alertmail SET state = 'sent'",
+    "user_id_is_unique_in_its_team": f"{USER} SELECT team_id, user_id, 'active', now(), now() FROM tenancy_teamuser",
+    "team_user_is_erased_or_not": "UPDATE tenancy_teamuser SET status = 'erased'",
+    "one_user_limit_per_kind": "INSERT INTO tenancy_userlimit (user_id, kind, amount) SELECT user_id, kind, 1 FROM tenancy_userlimit",
+    "user_limit_kind_is_known": "UPDATE tenancy_userlimit SET kind = 'gone' WHERE kind = 'credits'",
+    "user_limit_is_not_negative": "UPDATE tenancy_userlimit SET amount = -1",
     "audit_entry_says_who_did_what": f"{AUDIT} VALUES (now(), '', 'team.changed', 't', '')",
     # modelgroups
     "group_name_is_unique": f"INSERT INTO modelgroups_modelgroup (id, group_name, display_name, description, status, metadata, created_at, updated_at) SELECT {UUID}, group_name, '', '', 'active', '{{}}', now(), now() FROM modelgroups_modelgroup",
@@ -199,6 +212,8 @@ TRIGGER_BREAKS = {
     "account_starts_empty": "INSERT INTO billing_creditaccount (team_id, allocated, used, held, last_sequence, auto_refill, created_at) VALUES (-1, 0, 0, 0, 1, false, now())",
     "budget_starts_unspent": "INSERT INTO billing_teambudget (team_id, spent_usd, reserved_usd) VALUES (-1, 1, 0)",
     "budget_is_derived": "UPDATE billing_teambudget SET spent_usd = 0",
+    "user_keeps_to_his_credits": f"{JOB} SELECT {UUID}, team_id, id, 'u', 'x', 'pending', '{{}}', '', now(), now(), false FROM tenancy_teamuser",
+    "user_keeps_to_his_cost": f"INSERT INTO jobs_call (id, team_id, team_user_id, model_group, purpose, state, cause, error, is_late, prompt_tokens, completion_tokens, cost_usd, reserved_usd, finish_reason, created_at, deadline_at) SELECT {UUID}, team_id, id, 'G', '', 'queued', '', '', false, 0, 0, 0, 3, '', now(), now() FROM tenancy_teamuser",
     "account_is_derived": "UPDATE billing_creditaccount SET allocated = allocated + 1000",
 }  # fmt: skip
 
@@ -216,7 +231,11 @@ def world(tenant: Tenant, settings: Any) -> Tenant:
     create_upload(upload_id=uuid.uuid4(), file_name="f", content=content, kind="refill", user=uploader, actor="test")
     settings.ALERT_EMAILS = ["operator@example.com"]
     open_alert(rule=Alert.Rule.CREDITS_LOW, finding=Finding(tenant.team_id, "10", team_pk=tenant.team_pk))
-    job = tenant.api.post("/api/jobs/create", {"team_id": tenant.team_id, "job_type": "x"}).json()["job_id"]
+    job = tenant.api.post("/api/jobs/create", {"team_id": tenant.team_id, "job_type": "x", "user_id": "u"}).json()[
+        "job_id"
+    ]
+    limits = {"credits": Decimal(0), "direct_cost": Decimal(0)}
+    change_user(team_pk=tenant.team_pk, user_id="u", limits=limits, actor="test")
     with connection.cursor() as cursor:
         failed = (
             f"{CALL} VALUES (%s, %s, %s, 'G', '', 'failed', 'timeout', '', false, 0, 0, 0, '', now(), now(), now())"
@@ -240,7 +259,7 @@ def refusal(sql: str, *preparations: str) -> str | None:
 def test_the_tables_are_complete() -> None:
     assert set(BREAKS) == set(CONSTRAINTS)
     assert set(TRIGGER_BREAKS) == TRIGGER_RULES
-    assert len(TRIGGER_RULES) == 17
+    assert len(TRIGGER_RULES) == 19
 
 
 @pytest.mark.parametrize("name", BREAKS)

@@ -34,6 +34,23 @@ RULES = {
         SELECT j.id FROM jobs_job j LEFT JOIN billing_credithold h ON h.job_id = j.id
         WHERE h.id IS NULL OR (h.state = 'held') <> (j.status IN ('pending', 'in_progress'))
     """,
+    "what a user has taken of his limit is what his jobs of the month hold or were charged": """
+        SELECT l.id FROM tenancy_userlimit l
+        LEFT JOIN jobs_job j ON j.team_user_id = l.user_id
+            AND date_trunc('month', j.created_at AT TIME ZONE 'UTC') = l.month
+        LEFT JOIN billing_credithold h ON h.job_id = j.id AND h.state IN ('held', 'captured')
+        WHERE l.kind = 'credits' AND l.month IS NOT NULL
+        GROUP BY l.id HAVING l.taken <> COALESCE(SUM(h.amount), 0) OR l.taken > l.amount
+    """,
+    "what a user's direct calls have cost and may cost is what is taken and reserved of his limit": """
+        SELECT l.id FROM tenancy_userlimit l
+        LEFT JOIN jobs_call c ON c.team_user_id = l.user_id AND c.job_id IS NULL
+            AND date_trunc('month', c.created_at AT TIME ZONE 'UTC') = l.month
+        WHERE l.kind = 'direct_cost' AND l.month IS NOT NULL
+        GROUP BY l.id
+        HAVING l.taken <> COALESCE(SUM(c.cost_usd), 0)
+            OR l.reserved <> COALESCE(SUM(c.reserved_usd) FILTER (WHERE c.ended_at IS NULL), 0)
+    """,
     "a budget is what its team's calls have cost and may cost": """
         SELECT b.team_id FROM billing_teambudget b LEFT JOIN jobs_call c ON c.team_id = b.team_id
         GROUP BY b.team_id

@@ -52,6 +52,28 @@ def test_creating_a_job(team: LiveTeam, fewest: Callable[[Callable[[], object]],
     assert 0 < fewest(team.open_job) <= CREATE_JOB
 
 
+def test_creating_a_job_of_a_user(team: LiveTeam, fewest: Callable[[Callable[[], object]], int]) -> None:
+    """Who has a limit, too."""
+    body = {"team_id": team.team_id, "job_type": "live", "user_id": "bob"}
+
+    def create() -> None:
+        assert team.api.post("/api/jobs/create", json=body).status_code == 200
+
+    assert 0 < fewest(create) <= CREATE_JOB
+    path = f"/api/teams/{team.team_id}/users/bob"
+    assert team.api.patch(path, json={"limits": {"credits_per_month": 1000}}).status_code == 200
+    assert 0 < fewest(create) <= CREATE_JOB
+
+
+def test_a_direct_call_of_a_user(team: LiveTeam, fewest: Callable[[Callable[[], object]], int]) -> None:
+    body = {"model": team.group, "messages": [{"role": "user", "content": "Hello"}], "user": "alice"}
+
+    def call() -> None:
+        assert team.api.post("/v1/chat/completions", json=body).status_code == 200
+
+    assert 0 < fewest(call) <= LLM_CALL
+
+
 def test_a_call(team: LiveTeam, fewest: Callable[[Callable[[], object]], int]) -> None:
     """In web and worker together."""
     job = team.open_job()

@@ -1,5 +1,6 @@
 """Serializer fields with the contract's rules in them, so that no endpoint states a rule of its own."""
 
+from decimal import Decimal
 from typing import Any
 
 from rest_framework import serializers
@@ -63,6 +64,19 @@ class CreditsField(WholeNumberField):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"min_value": 0, "max_value": MAX_CREDITS, **kwargs})
+
+
+class UsdField(serializers.DecimalField):
+    """An amount in USD that must arrive as a JSON number, of at most a million and six decimals; not below zero."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"max_digits": 13, "decimal_places": 6, "min_value": 0, "max_value": 1_000_000, **kwargs})
+
+    def to_internal_value(self, data: Any) -> Decimal:
+        """The amount. Raises ValidationError."""
+        if not isinstance(data, int | float) or isinstance(data, bool):
+            self.fail("invalid")
+        return Decimal(super().to_internal_value(data))
 
 
 class MetadataField(serializers.DictField):

@@ -12,6 +12,7 @@ _WORDS = {
     "invalid_api_key": ("invalid_request_error", "invalid_api_key"),
     "budget_exhausted": ("insufficient_quota", "insufficient_quota"),
     "insufficient_credits": ("insufficient_quota", "insufficient_quota"),
+    "user_limit_reached": ("insufficient_quota", "insufficient_quota"),
     "too_many_requests": ("rate_limit_error", "rate_limit_exceeded"),
     "rate_limited": ("rate_limit_error", "rate_limit_exceeded"),
     "requests_per_minute": ("requests", "rate_limit_exceeded"),

@@ -1,0 +1,201 @@
+"""Erasing a team's user: what is stored of him goes, what the books are made of stays (docs/adr/0064).
+
+He has got a pseudonym before (tenancy.services.users.begin_erasure). Here his ended jobs get it, too, and lose metadata
+and messages; calls lose purposes, prompts and answers; replies under an Idempotency-Key and webhook events that tell of
+them are deleted. No amount, time, state or model is touched. In batches, each a transaction: killed anywhere, the next
+run finds what is left. Jobs and calls that are open are left until they have ended.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import IntegrityError, connection, transaction
+
+from config.foundation.failpoints import failpoint
+from tenancy.models import TeamUser, WebhookEvent
+from tenancy.queries.tenants import get_team
+from tenancy.services.users import begin_erasure, end_erasure, is_name_settled
+
+BATCH = 500
+#: Events that are looked through in one go.
+EVENTS_BATCH = 5000
+#: How long one task goes on, so that the sweepers, which wait in the same queue, get their turn.
+TURN_S = 5.0
+
+#: Nothing will be stored of it any more. A worker that was taken for dead may come back until the call's deadline.
+_IS_OVER = "(c.ended_at IS NOT NULL AND (c.state <> 'interrupted' OR c.deadline_at < now() - interval '1 minute'))"
+
+_NEXT_JOBS = f"""
+    SELECT j.created_at, j.id FROM jobs_job j
+    WHERE j.team_user_id = %(user_pk)s AND (j.created_at, j.id) > (%(after_at)s, %(after_id)s)
+        AND j.user_id <> %(pseudonym)s AND j.ended_at IS NOT NULL
+        AND NOT EXISTS (SELECT FROM jobs_call c WHERE c.job_id = j.id AND NOT {_IS_OVER})
+    ORDER BY j.created_at, j.id
+    LIMIT %(batch)s
+    FOR NO KEY UPDATE OF j
+"""  # noqa: S608 (constants of ours, as all below)
+
+_NEXT_CALLS = f"""
+    SELECT c.created_at, c.id FROM jobs_call c
+    WHERE c.team_user_id = %(user_pk)s AND (c.created_at, c.id) > (%(after_at)s, %(after_id)s) AND {_IS_OVER}
+        AND (c.purpose <> '' OR EXISTS (SELECT FROM jobs_callcontent t WHERE t.call_id = c.id)
+             OR EXISTS (SELECT FROM tenancy_idempotencyrecord r WHERE r.claimed_for = c.id))
+    ORDER BY c.created_at, c.id
+    LIMIT %(batch)s
+    FOR NO KEY UPDATE OF c
+"""  # noqa: S608
+
+_ERASE_JOBS = """
+    UPDATE jobs_job SET user_id = %(pseudonym)s, metadata = '{}', error_message = '' WHERE id = ANY(%(ids)s)
+"""
+_CALLS_OF_JOBS = "SELECT id FROM jobs_call WHERE job_id = ANY(%(ids)s) ORDER BY id FOR NO KEY UPDATE"
+_FORGET_REPLIES = "DELETE FROM tenancy_idempotencyrecord WHERE claimed_for = ANY(%(ids)s)"
+_ERASE_CALLS = (
+    "UPDATE jobs_call SET purpose = '' WHERE id = ANY(%(ids)s) AND purpose <> ''",
+    "DELETE FROM jobs_callcontent WHERE call_id = ANY(%(ids)s)",
+    _FORGET_REPLIES,
+)
+
+#: Whether anything of his is still to be erased, or still open.
+_IS_LEFT = f"""
+    SELECT EXISTS (SELECT FROM jobs_job WHERE team_user_id = %(user_pk)s AND user_id <> %(pseudonym)s)
+        OR EXISTS (SELECT FROM jobs_call c WHERE c.team_user_id = %(user_pk)s AND NOT {_IS_OVER})
+"""  # noqa: S608
+
+#: Of a team's events those of his jobs and calls: all that name a user, a job or a purpose.
+_NEXT_EVENTS = """
+    SELECT e.id,
+        EXISTS (SELECT FROM jobs_job j WHERE j.id = (e.data ->> 'job_id')::uuid AND j.team_user_id = %(user_pk)s)
+        OR EXISTS (SELECT FROM jobs_call c WHERE c.id = (e.data ->> 'call_id')::uuid AND c.team_user_id = %(user_pk)s)
+    FROM tenancy_webhookevent e
+    WHERE e.team_id = %(team_pk)s AND e.id > %(after)s AND e.type IN ('job.completed', 'job.failed', 'call.completed')
+    ORDER BY e.id
+    LIMIT %(batch)s
+"""
+
+
+def erase_users(*, turn_s: float = TURN_S) -> int:
+    """Go on with all users who are being erased, for so long; returns how many are erased now that were not before."""
+    turn_ends = time.monotonic() + turn_s
+
+    def is_over() -> bool:
+        return time.monotonic() > turn_ends
+
+    # In any order: those who wait for their open jobs must not keep the others waiting, turn after turn.
+    waiting = TeamUser.objects.filter(status=TeamUser.Status.ERASING).order_by("?").values_list("id", flat=True)
+    erased = 0
+    for pk in list(waiting):
+        erased += erase_user(user_pk=pk, is_over=is_over)
+        if is_over():
+            break
+    return erased
+
+
+def erase_user(*, user_pk: int, is_over: Callable[[], bool] = lambda: False) -> bool:
+    """Erase what can be erased of one who has got his pseudonym; whether nothing is left, and that was news.
+
+    `is_over` says when to stop in the middle. Repeating it is safe; of two at one time, one does nothing.
+    """
+    with connection.cursor() as cursor:
+        # Of the session: it spans many transactions, and goes with the connection of a process that dies.
+        cursor.execute("SELECT pg_try_advisory_lock(hashtext('erase_user'), %s)", [user_pk % 2**31])
+        (is_ours,) = cursor.fetchone()
+        if not is_ours:
+            return False
+        try:
+            return _erase(TeamUser.objects.get(pk=user_pk), is_over)
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(hashtext('erase_user'), %s)", [user_pk % 2**31])
+
+
+def _erase(user: TeamUser, is_over: Callable[[], bool]) -> bool:
+    # Asked first: what was written by those who knew the name is then among what is looked through below.
+    is_settled = is_name_settled(user.pk)
+    erased = 0
+    for erase in (_erase_jobs, _erase_calls):
+        for count in erase(user):
+            erased += count
+            failpoint("erasure.half_way")
+            if is_over():
+                return False
+    is_last = is_settled and not _is_left(user)
+    if (erased or is_last) and not _forget_events(user):
+        return False
+    return is_last and end_erasure(user_pk=user.pk)
+
+
+def _parameters(user: TeamUser) -> dict[str, Any]:
+    return {"user_pk": user.pk, "team_pk": user.team_id, "pseudonym": user.user_id}
+
+
+def _batches(query: str, user: TeamUser, erase: Callable[[Any, dict[str, Any]], None]) -> Iterator[int]:
+    """A transaction for each batch of rows, from the oldest on; yields how many it had."""
+    after: tuple[datetime, UUID] = (datetime(1, 1, 1, tzinfo=UTC), UUID(int=0))
+    while True:
+        with transaction.atomic(), connection.cursor() as cursor:
+            position = {"after_at": after[0], "after_id": after[1], "batch": BATCH}
+            cursor.execute(query, _parameters(user) | position)
+            rows = cursor.fetchall()
+            if not rows:
+                return
+            erase(cursor, {"ids": [pk for _, pk in rows], "pseudonym": user.user_id})
+        after = rows[-1]
+        yield len(rows)
+
+
+def _erase_jobs(user: TeamUser) -> Iterator[int]:
+    def erase(cursor: Any, chosen: dict[str, Any]) -> None:
+        # His own calls and those that others made in his jobs.
+        cursor.execute(_CALLS_OF_JOBS, chosen)
+        _erase_their_texts(cursor, {"ids": [pk for (pk,) in cursor.fetchall()]})
+        cursor.execute(_FORGET_REPLIES, chosen)
+        cursor.execute(_ERASE_JOBS, chosen)
+
+    return _batches(_NEXT_JOBS, user, erase)
+
+
+def _erase_calls(user: TeamUser) -> Iterator[int]:
+    return _batches(_NEXT_CALLS, user, _erase_their_texts)
+
+
+def _erase_their_texts(cursor: Any, calls: dict[str, Any]) -> None:
+    for statement in _ERASE_CALLS:
+        cursor.execute(statement, calls)
+
+
+def _is_left(user: TeamUser) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(_IS_LEFT, _parameters(user))
+        (is_left,) = cursor.fetchone()
+    return bool(is_left)
+
+
+def _forget_events(user: TeamUser) -> bool:
+    """With their deliveries, those that wait included. False where one was made in this moment: the next run has it."""
+    after = 0
+    while True:
+        with connection.cursor() as cursor:
+            cursor.execute(_NEXT_EVENTS, _parameters(user) | {"after": after, "batch": EVENTS_BATCH})
+            rows = cursor.fetchall()
+        if not rows:
+            return True
+        try:
+            WebhookEvent.objects.filter(id__in=[pk for pk, is_his in rows if is_his]).delete()
+        except IntegrityError:
+            return False
+        after = rows[-1][0]
+
+
+def erase_user_of_team(*, team_id: str, user_id: str, actor: str, reason: str = "") -> TeamUser:
+    """Erase a user at once, as far as his jobs and calls have ended; the beat erases the rest.
+
+    Raises InvalidInput, TeamNotFound, TeamUserNotFound.
+    """
+    team = get_team(team_id)
+    user = begin_erasure(team_pk=team.pk, user_id=user_id, actor=actor, reason=reason)
+    erase_user(user_pk=user.pk)
+    user.refresh_from_db()
+    return user

@@ -1,0 +1,147 @@
+"""A team's users: seen for the first time by the statement that opens their job or admits their call."""
+
+import uuid
+from collections.abc import Mapping
+from decimal import Decimal
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from tenancy.errors import TeamUserErased
+from tenancy.models import TeamUser, UserLimit
+from tenancy.queries.users import OURS, get_user
+from tenancy.services import audit
+
+#: For statements of jobs' (parameters: team_pk, user_id): the user as `known` before; and as `seen` now, if he is new
+#: or was not seen for an hour, so that most statements write nothing here. "-- where" is to be replaced by when.
+#: A conflict is an update, not nothing: of two that see somebody first, both get his id.
+SEE_USER = """
+    known AS (
+        SELECT id, status, last_seen_at > now() - interval '1 hour' AS is_fresh FROM tenancy_teamuser
+        WHERE team_id = %(team_pk)s AND user_id = %(user_id)s
+    ),
+    seen AS (
+        INSERT INTO tenancy_teamuser (team_id, user_id, status, first_seen_at, last_seen_at)
+        SELECT %(team_pk)s::bigint, %(user_id)s::text, 'active', now(), now()
+        -- where
+        ON CONFLICT (team_id, user_id) DO UPDATE SET last_seen_at = EXCLUDED.last_seen_at
+        RETURNING id, status
+    )
+"""
+
+#: Absent: as it is. None: no limit.
+Limits = Mapping[str, Decimal | None]
+
+
+@transaction.atomic
+def change_user(
+    *, team_pk: int, user_id: str, status: str | None = None, limits: Limits, actor: str, reason: str = ""
+) -> TeamUser:
+    """Block or unblock a user ("blocked", "active", None: as it is), and set limits, by UserLimit.Kind.
+
+    The audit entry has his number instead of his name: entries stay, and he may have to be forgotten.
+    Raises InvalidInput, TeamUserNotFound, TeamUserErased.
+    """
+    pk = get_user(team_pk=team_pk, user_id=user_id).pk
+    user = TeamUser.objects.select_for_update(no_key=True).get(pk=pk)
+    _require_not_erased(user)
+    now_limited = dict(user.limits.values_list("kind", "amount"))
+    before = {"status": user.status, **{kind: now_limited.get(kind) for kind in limits}}
+    after = {"status": status or user.status, **limits}
+    changed_before, changed_after = audit.changes(before, after)
+    if not changed_after:
+        return get_user(team_pk=team_pk, user_id=user_id)
+    TeamUser.objects.filter(pk=pk).update(status=after["status"])
+    # In this order: it is that of the locks (jobs' migration user_rules).
+    for kind in sorted(limits):
+        _set_limit(pk, kind, limits[kind])
+    audit.record(
+        actor=actor,
+        action="user.changed",
+        subject=_subject(user),
+        team_pk=team_pk,
+        before=_plain(changed_before),
+        after=_plain(changed_after),
+        reason=reason,
+    )
+    return get_user(team_pk=team_pk, user_id=user_id)
+
+
+def _set_limit(user_pk: int, kind: str, amount: Decimal | None) -> None:
+    if amount is None:
+        UserLimit.objects.filter(user_id=user_pk, kind=kind).delete()
+    else:
+        UserLimit.objects.update_or_create(user_id=user_pk, kind=kind, defaults={"amount": amount})
+
+
+@transaction.atomic
+def begin_erasure(*, team_pk: int, user_id: str, actor: str, reason: str = "") -> TeamUser:
+    """Give a user a random pseudonym at once, and mark what else is stored of him to be erased (jobs.services.erasure).
+
+    Repeating it, by the pseudonym, changes nothing. The same name seen again is somebody new. Audit entry: by the
+    pseudonym. Raises InvalidInput, TeamUserNotFound.
+    """
+    pk = get_user(team_pk=team_pk, user_id=user_id).pk
+    user = TeamUser.objects.select_for_update().get(pk=pk)
+    if user.status in (TeamUser.Status.ERASING, TeamUser.Status.ERASED):
+        return user
+    user.user_id = f"{OURS}erased-{uuid.uuid4().hex}"
+    user.status = TeamUser.Status.ERASING
+    user.erasure_requested_at = timezone.now()
+    user.save(update_fields=["user_id", "status", "erasure_requested_at"])
+    for kind in sorted(UserLimit.Kind.values):
+        _set_limit(pk, kind, None)
+    audit.record(actor=actor, action="user.erasure_began", subject=user.user_id, team_pk=team_pk, reason=reason)
+    return user
+
+
+@transaction.atomic
+def end_erasure(*, user_pk: int) -> bool:
+    """Note that nothing of him is left; whether that was news."""
+    now = timezone.now()
+    erasing = TeamUser.objects.filter(pk=user_pk, status=TeamUser.Status.ERASING)
+    if not erasing.update(status=TeamUser.Status.ERASED, erased_at=now):
+        return False
+    user = TeamUser.objects.get(pk=user_pk)
+    audit.record(actor=audit.SYSTEM, action="user.erased", subject=user.user_id, team_pk=user.team_id)
+    return True
+
+
+def is_name_settled(user_pk: int) -> bool:
+    """Whether all transactions are over that may still have known an erased user's name.
+
+    The first look, after the name's change has committed, writes down up to which transaction these are.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE tenancy_teamuser SET erasure_xid = pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+            WHERE id = %s AND erasure_xid IS NULL
+            """,
+            [user_pk],
+        )
+        cursor.execute(
+            """
+            SELECT erasure_xid <= pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+            FROM tenancy_teamuser WHERE id = %s
+            """,
+            [user_pk],
+        )
+        (is_settled,) = cursor.fetchone()
+    return bool(is_settled)
+
+
+def _require_not_erased(user: TeamUser) -> None:
+    if user.status in (TeamUser.Status.ERASING, TeamUser.Status.ERASED):
+        raise TeamUserErased
+
+
+def _subject(user: TeamUser) -> str:
+    return f"user {user.pk}"
+
+
+def _plain(fields: Mapping[str, object]) -> dict[str, object]:
+    """Amounts as texts: JSON has no decimals."""
+    return {
+        name: format(value.normalize(), "f") if isinstance(value, Decimal) else value for name, value in fields.items()
+    }
