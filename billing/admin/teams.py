@@ -39,6 +39,8 @@ class TeamForm(forms.ModelForm):
     )
     requests_per_minute = LimitField()
     tokens_per_minute = LimitField()
+    user_requests_per_minute = LimitField(label="A user's requests per minute", help_text="Empty: no limit.")
+    user_tokens_per_minute = LimitField(label="A user's tokens per minute", help_text="Empty: no limit.")
     keep_content_s = forms.IntegerField(
         label="Keep content (s)",
         required=False,
@@ -55,6 +57,8 @@ class TeamForm(forms.ModelForm):
             "max_calls_in_flight",
             "requests_per_minute",
             "tokens_per_minute",
+            "user_requests_per_minute",
+            "user_tokens_per_minute",
             "keep_content_s",
             "direct_calls_are_jobs",
             "credits_low_thresholds",
@@ -84,6 +88,8 @@ class TeamAdmin(CreditActions, AuditedAdmin):
         "max_calls_in_flight",
         "requests_per_minute",
         "tokens_per_minute",
+        "user_requests_per_minute",
+        "user_tokens_per_minute",
         "keep_content_s",
         "direct_calls_are_jobs",
         "credits_low_thresholds",

@@ -116,7 +116,7 @@ def _order(
         form=form,
         # The form is part of it: what is stored for one is no answer in another.
         request_hash=hash_request("POST", request.path, [form, payload]) if key is not None else b"",
-        held=held_to(team, principal),
+        held=held_to(team, principal, user_id=job.user_id if isinstance(job, NewJob) else ""),
     )
 
 

@@ -43,13 +43,13 @@ class LinesField(forms.CharField):
 class LimitField(forms.IntegerField):
     """A limit, or none of its own."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, help_text: str = "Empty for the default.", **options: Any) -> None:
         super().__init__(
             required=False,
             min_value=1,
             max_value=MAX_LIMIT,
             widget=UnfoldAdminIntegerFieldWidget(),
-            help_text="Empty for the default.",
+            help_text=help_text,
             **options,
         )
 

@@ -30,9 +30,9 @@ class OrganizationOut(serializers.Serializer):
     updated_at = serializers.DateTimeField()
 
 
-def _limit(help_text: str) -> WholeNumberField:
+def _limit(help_text: str, *, null: str = "the default") -> WholeNumberField:
     return WholeNumberField(
-        min_value=1, max_value=MAX_LIMIT, required=False, allow_null=True, help_text=f"{help_text}; null: the default."
+        min_value=1, max_value=MAX_LIMIT, required=False, allow_null=True, help_text=f"{help_text}; null: {null}."
     )
 
 
@@ -42,6 +42,13 @@ class LimitsIn(serializers.Serializer):
     requests_per_minute = _limit("LLM calls that may begin within any minute")
     tokens_per_minute = _limit("Tokens that LLM calls may take within any minute")
     max_calls_in_flight = _limit("LLM calls that may wait or run at once")
+
+
+class TeamLimitsIn(LimitsIn):
+    """And those of each of the team's users, which calls that name him are held to."""
+
+    user_requests_per_minute = _limit("LLM calls of one user that may begin within any minute", null="none")
+    user_tokens_per_minute = _limit("Tokens that one user's LLM calls may take within any minute", null="none")
 
 
 class KeyTermsIn(LimitsIn):
@@ -130,4 +137,6 @@ class TeamLimitsOut(LimitsOut):
     """A team's own limits, null where it has the default, and `in_force`: what its calls are held to."""
 
     team_id = serializers.CharField()
+    user_requests_per_minute = serializers.IntegerField(allow_null=True)
+    user_tokens_per_minute = serializers.IntegerField(allow_null=True)
     in_force = LimitsOut()

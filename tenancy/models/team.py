@@ -34,6 +34,13 @@ class Team(models.Model):
     tokens_per_minute = models.PositiveIntegerField(
         null=True, blank=True, help_text="Tokens that LLM calls may take within any minute; empty for the default."
     )
+    #: Of each of its users, where a call names him.
+    user_requests_per_minute = models.PositiveIntegerField(
+        null=True, blank=True, help_text="LLM calls of one user that may begin within any minute; empty: no limit."
+    )
+    user_tokens_per_minute = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Tokens that one user's LLM calls may take within any minute; empty: no limit."
+    )
     #: The team's opt-in to have prompts and answers kept.
     keep_content_s = models.PositiveIntegerField(
         null=True,
@@ -71,6 +78,10 @@ class Team(models.Model):
                 name="team_limits_are_positive",
                 # What is null passes a check.
                 condition=models.Q(requests_per_minute__gt=0, tokens_per_minute__gt=0),
+            ),
+            models.CheckConstraint(
+                name="team_user_rates_are_positive",
+                condition=models.Q(user_requests_per_minute__gt=0, user_tokens_per_minute__gt=0),
             ),
         ]
 

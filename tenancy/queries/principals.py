@@ -36,6 +36,9 @@ class TeamRef:
     direct_calls_are_jobs: bool = False
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
+    #: Of each of its users.
+    user_requests_per_minute: int | None = None
+    user_tokens_per_minute: int | None = None
 
 
 @dataclass(frozen=True)
@@ -111,14 +114,15 @@ _FIND = """
            t.id AS team_pk, t.team_id, o.organization_id, t.job_ttl_s, t.max_calls_in_flight, t.direct_calls_are_jobs,
            t.requests_per_minute, t.tokens_per_minute, t.status = 'suspended' OR o.status = 'suspended' AS is_suspended,
            k.scopes AS key_scopes, k.allowed_models, k.allowed_ips, k.requests_per_minute AS key_requests_per_minute,
-           k.tokens_per_minute AS key_tokens_per_minute, k.max_calls_in_flight AS key_calls_in_flight
+           k.tokens_per_minute AS key_tokens_per_minute, k.max_calls_in_flight AS key_calls_in_flight,
+           t.user_requests_per_minute, t.user_tokens_per_minute
     FROM tenancy_virtualkey k
     JOIN tenancy_team t ON t.id = k.team_id
     JOIN tenancy_organization o ON o.id = t.organization_id
     WHERE k.key_hash = ANY(%(hashes)s) AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
     UNION ALL
     SELECT key_hash, 'operator', id, scopes, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-           NULL, NULL, NULL, NULL, NULL, NULL
+           NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
     FROM tenancy_operatorkey
     WHERE key_hash = ANY(%(hashes)s) AND revoked_at IS NULL
 """
@@ -199,6 +203,8 @@ def _principal(row: Mapping[str, Any]) -> Principal:
         direct_calls_are_jobs=row["direct_calls_are_jobs"],
         requests_per_minute=row["requests_per_minute"],
         tokens_per_minute=row["tokens_per_minute"],
+        user_requests_per_minute=row["user_requests_per_minute"],
+        user_tokens_per_minute=row["user_tokens_per_minute"],
     )
     return Principal(kind="team", key_id=row["key_id"], team=team, key=_terms(row))
 

@@ -41,6 +41,8 @@ def team_for(principal: Principal, team_id: str, *, scope: str) -> TeamRef:
         max_calls_in_flight=team.max_calls_in_flight,
         requests_per_minute=team.requests_per_minute,
         tokens_per_minute=team.tokens_per_minute,
+        user_requests_per_minute=team.user_requests_per_minute,
+        user_tokens_per_minute=team.user_tokens_per_minute,
     )
 
 

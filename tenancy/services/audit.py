@@ -10,7 +10,7 @@ from tenancy.models import AuditEntry, Team
 #: Words that a field's name has that holds a secret. Callers do not hand these in; should one, its value stays out.
 SECRET_WORDS = ("secret", "password", "api_key", "virtual_key", "key_hash", "token")
 #: Not every token is a secret.
-NO_SECRETS = ("tokens_per_minute",)
+NO_SECRETS = ("tokens_per_minute", "user_tokens_per_minute")
 HIDDEN = "(hidden)"
 #: Who acts where nobody says so: the service itself.
 SYSTEM = "system"

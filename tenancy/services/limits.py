@@ -10,7 +10,13 @@ from tenancy.models import Team
 from tenancy.services import audit
 
 #: Columns of the team's row, each a positive number, or null for the default.
-LIMITS = ("requests_per_minute", "tokens_per_minute", "max_calls_in_flight")
+LIMITS = (
+    "requests_per_minute",
+    "tokens_per_minute",
+    "max_calls_in_flight",
+    "user_requests_per_minute",
+    "user_tokens_per_minute",
+)
 
 
 @transaction.atomic

@@ -97,6 +97,7 @@ BREAKS = {
     "team_id_is_unique": "INSERT INTO tenancy_team (organization_id, team_id, team_alias, status, metadata, created_at, updated_at) SELECT organization_id, team_id, '', 'active', '{}', now(), now() FROM tenancy_team",
     "team_id_is_well_formed": "UPDATE tenancy_team SET team_id = ''",
     "team_status_is_known": "UPDATE tenancy_team SET status = 'gone'",
+    "team_user_rates_are_positive": "UPDATE tenancy_team SET user_tokens_per_minute = 0",
     "team_limits_are_positive": "UPDATE tenancy_team SET tokens_per_minute = 0",
     "virtual_key_scopes_are_known": "UPDATE tenancy_virtualkey SET scopes = '{read,all}'",
     "virtual_key_allowed_models_are_some": "UPDATE tenancy_virtualkey SET allowed_models = '{}'",

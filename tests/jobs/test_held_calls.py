@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -107,3 +108,26 @@ def test_an_operators_call_is_held_to_the_teams_limits_alone(settings: Any) -> N
 )  # fmt: skip
 def test_durations_are_written_as_openai_does(seconds: Any, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_call_that_names_a_user_is_held_to_his_limits_too() -> None:
+    team = replace(TEAM, user_requests_per_minute=3, user_tokens_per_minute=4)
+    caller = Principal("team", uuid.uuid4(), team)
+
+    (bob,) = held_to(team, caller, user_id="bob").subjects
+    (alice,) = held_to(team, caller, user_id="alice").subjects
+    (foreign,) = held_to(replace(team, pk=team.pk + 1), caller, user_id="bob").subjects
+
+    assert (bob.kind, bob.requests_per_minute, bob.tokens_per_minute, bob.calls_in_flight) == ("user", 3, 4, None)
+    assert len({bob.id, alice.id, foreign.id}) == 3
+    assert "bob" not in bob.id
+    assert held_to(team, caller).subjects == ()
+
+
+def test_a_users_refusal_says_whose_it_was() -> None:
+    team = replace(TEAM, user_requests_per_minute=1)
+    caller, user = Principal("team", uuid.uuid4(), team), uuid.uuid4().hex
+    taken(held_to(team, caller, user_id=user))
+    with pytest.raises(RateLimited, match="this user may take 1 requests per minute"):
+        taken(held_to(team, caller, user_id=user))
+    taken(held_to(team, caller, user_id=uuid.uuid4().hex))

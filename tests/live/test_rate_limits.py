@@ -302,3 +302,18 @@ class Offering:
             answers.append((int(status.split()[1]), headers))
         writer.close()
         return answers
+
+
+def test_each_user_has_his_own_minute(tenants: Tenants) -> None:
+    """Named on OpenAI's paths or by a job of one call; a call that names nobody is held to nothing."""
+    team = limited_team(tenants, user_requests_per_minute=2)
+    call = {"team_id": team.team_id, "job_type": "x", "user_id": "bob", "model_group": team.group, "messages": MESSAGES}
+    assert direct(team, user="bob").status_code == 200
+    assert team.api.post("/api/jobs/create-and-call", json=call).status_code == 200
+
+    refused = direct(team, user="bob")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+    assert "this user may take 2 requests" in refused.json()["error"]["message"]
+    assert team.api.post("/api/jobs/create-and-call", json=call).status_code == 429
+    assert direct(team, user="alice").status_code == 200
+    assert [direct(team).status_code for _ in range(3)] == [200] * 3

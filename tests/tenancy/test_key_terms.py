@@ -213,7 +213,8 @@ READS = [
     "/api/teams/team_a/statement", "/api/credits/teams/team_a/balance", "/api/credits/teams/team_a/transactions",
     "/api/credits/teams/team_a/refill-policy", f"/api/jobs/{JOB}", f"/api/jobs/{JOB}/calls", "/api/model-groups",
     "/api/model-groups/Group-a", "/api/model-groups/Group-a/resolve", "/api/webhooks", f"/api/webhooks/{JOB}",
-    f"/api/webhooks/{JOB}/deliveries",
+    f"/api/webhooks/{JOB}/deliveries", "/api/teams/team_a/users", "/api/teams/team_a/users/bob",
+    "/api/teams/team_a/users/bob/usage",
 ]  # fmt: skip
 DEEDS = [
     "/api/jobs/create", "/api/jobs/create-and-call", f"/api/jobs/{JOB}/llm-call", f"/api/jobs/{JOB}/complete",
@@ -230,6 +231,8 @@ ASKS = [
     *[("GET", path, scopes) for path, scopes in EITHER],
     ("PATCH", f"/api/webhooks/{JOB}", {"jobs"}),
     ("DELETE", f"/api/webhooks/{JOB}", {"jobs"}),
+    ("PATCH", "/api/teams/team_a/users/bob", {"jobs"}),
+    ("DELETE", "/api/teams/team_a/users/bob", {"jobs"}),
 ]
 
 
@@ -352,12 +355,13 @@ def test_a_teams_limits_are_set_by_operators_and_read_by_the_team(operator: ApiC
     path = f"/api/teams/{tenant.team_id}/limits"
     unset = {"requests_per_minute": None, "tokens_per_minute": None, "max_calls_in_flight": None}
     default = {**unset, "max_calls_in_flight": 2000}
-    assert tenant.api.get(path).json() == {"team_id": "team_a", **unset, "in_force": default}
+    of_users = {"user_requests_per_minute": None, "user_tokens_per_minute": None}
+    assert tenant.api.get(path).json() == {"team_id": "team_a", **unset, **of_users, "in_force": default}
 
     changed = operator.patch(path, {"requests_per_minute": 600, "max_calls_in_flight": 7}).json()
 
     wanted = {"requests_per_minute": 600, "tokens_per_minute": None, "max_calls_in_flight": 7}
-    assert changed == {"team_id": "team_a", **wanted, "in_force": wanted}
+    assert changed == {"team_id": "team_a", **wanted, **of_users, "in_force": wanted}
     assert tenant.api.get(path).json() == operator.get(path).json() == changed
     entry = AuditEntry.objects.get(action="team.limits_changed")
     assert entry.before == {"requests_per_minute": None, "max_calls_in_flight": None}
@@ -366,6 +370,8 @@ def test_a_teams_limits_are_set_by_operators_and_read_by_the_team(operator: ApiC
     operator.patch(path, {})
     assert AuditEntry.objects.filter(action="team.limits_changed").count() == 1
     assert operator.patch(path, {"requests_per_minute": None}).json()["requests_per_minute"] is None
+    assert operator.patch(path, {"user_tokens_per_minute": 9}).json()["user_tokens_per_minute"] == 9
+    assert AuditEntry.objects.latest("id").after == {"user_tokens_per_minute": 9}
 
 
 def test_defaults_are_in_force_where_a_team_has_no_limit_of_its_own(tenant: Tenant, settings: Any) -> None:

@@ -68,7 +68,7 @@ async def read_order(request: HttpRequest, endpoint: str) -> Order:
         ),
         form=form,
         request_hash=hash_request("POST", endpoint, [form, in_job, body]) if key is not None else b"",
-        held=held_to(principal.team, principal),
+        held=held_to(principal.team, principal, user_id=_user(body)),
     )
 
 

@@ -1,5 +1,6 @@
 """What a call on its way to a worker is held to."""
 
+import hashlib
 import math
 from collections.abc import Iterable
 from uuid import UUID
@@ -66,8 +67,8 @@ class Held:
         return max(ceiling.input, min(ceiling.input + unknown, least))
 
 
-def held_to(team: TeamRef, principal: Principal) -> Held:
-    """A call for a team. An operator's key has no limits of its own."""
+def held_to(team: TeamRef, principal: Principal, *, user_id: str = "") -> Held:
+    """A call for a team, and for the user that it names. An operator's key has no limits of its own."""
     subjects = [
         Subject(
             "team",
@@ -87,6 +88,16 @@ def held_to(team: TeamRef, principal: Principal) -> Held:
                 requests_per_minute=key.requests_per_minute or settings.KEY_REQUESTS_PER_MINUTE or None,
                 tokens_per_minute=key.tokens_per_minute or settings.KEY_TOKENS_PER_MINUTE or None,
                 calls_in_flight=key.max_calls_in_flight or settings.KEY_CALLS_IN_FLIGHT or None,
+            )
+        )
+    if user_id:
+        subjects.append(
+            Subject(
+                "user",
+                # By a digest: names have any characters, and Redis need not know them.
+                f"{team.pk}-{hashlib.sha256(user_id.encode()).hexdigest()}",
+                requests_per_minute=team.user_requests_per_minute,
+                tokens_per_minute=team.user_tokens_per_minute,
             )
         )
     return Held(subjects)
