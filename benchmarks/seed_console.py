@@ -1,8 +1,9 @@
 """A big installation's rows, for measuring the console (benchmarks/console.py).
 
 At full size: 1,000,000 jobs over 90 days, 3,000,000 calls with 3,150,000 attempts, 2,000,000 ledger entries, of 500
-teams in 50 organizations. The ledger's triggers are off meanwhile (session_replication_role), as are foreign keys:
-entries are numbered and added up here by window functions, and digests are empty, so verify_ledger would complain.
+teams in 50 organizations, with 100,000 users. The ledger's triggers are off meanwhile (session_replication_role), as
+are foreign keys: entries are numbered and added up here by window functions, and digests are empty, so verify_ledger
+would complain.
 For a migrated, empty database that nobody needs. Some teams do much more than others, as in life.
 """
 
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 DAYS = 90
-TEAMS, ORGANIZATIONS = 500, 50
+TEAMS, ORGANIZATIONS, USERS_PER_TEAM = 500, 50, 200
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ TENANTS = """
     INSERT INTO tenancy_virtualkey (id, team_id, name, key_hash, last_four, created_at)
     SELECT gen_random_uuid(), id, '', sha256(team_id::bytea), 'abcd', created_at FROM tenancy_team;
 
+    INSERT INTO tenancy_teamuser (id, team_id, user_id, status, first_seen_at, last_seen_at)
+    OVERRIDING SYSTEM VALUE
+    SELECT t.id * %(users)s + n, t.id, 'user-' || n, 'active', t.created_at, now()
+    FROM tenancy_team t, generate_series(0, %(users)s - 1) n ORDER BY 1;
+
     INSERT INTO modelgroups_modelgroup (id, group_name, display_name, description, status, metadata, created_at,
                                         updated_at)
     SELECT gen_random_uuid(), name, name, '', 'active', '{}', now(), now()
@@ -51,9 +57,9 @@ TENANTS = """
     SELECT t.id, g.id, 0 FROM tenancy_team t, modelgroups_modelgroup g;
 """
 JOBS = """
-    INSERT INTO jobs_job (id, team_id, virtual_key_id, user_id, job_type, status, metadata, error_message, created_at,
-                          started_at, ended_at, expires_at, ends_with_call)
-    SELECT gen_random_uuid(), drawn.team, k.id, 'user-' || floor(random() * 20000)::int,
+    INSERT INTO jobs_job (id, team_id, virtual_key_id, user_id, team_user_id, job_type, status, metadata, error_message,
+                          created_at, started_at, ended_at, expires_at, ends_with_call)
+    SELECT gen_random_uuid(), drawn.team, k.id, 'user-' || number, drawn.team * %(users)s + number,
         (ARRAY['parse_resume', 'chat', 'rank', 'summarize', 'translate', 'extract'])
             [1 + floor(6 * random() ^ 1.5)::int],
         status, '{"source": "seeded", "document": "a document of some length"}',
@@ -61,7 +67,7 @@ JOBS = """
         CASE WHEN status IN ('completed', 'failed') THEN moment + random() * interval '5 minutes' END,
         now() + interval '1 day', false
     FROM (
-        SELECT 1 + floor(%(teams)s * random() ^ 2)::int AS team,
+        SELECT 1 + floor(%(teams)s * random() ^ 2)::int AS team, floor(%(users)s * random())::int AS number,
             now() - %(days)s * interval '1 day' * (1 - n / %(jobs)s::float8) AS moment,
             CASE WHEN n > %(jobs)s - 500 AND random() < 0.5
                  THEN (ARRAY['pending', 'in_progress'])[1 + floor(random() * 2)::int]
@@ -83,10 +89,10 @@ HOLDS = """
     ORDER BY created_at
 """
 CALLS = """
-    INSERT INTO jobs_call (id, job_id, team_id, group_id, model_group, purpose, state, cause, error, is_late,
-                           prompt_tokens, completion_tokens, cost_usd, latency_ms, finish_reason, created_at,
+    INSERT INTO jobs_call (id, job_id, team_id, team_user_id, group_id, model_group, purpose, state, cause, error,
+                           is_late, prompt_tokens, completion_tokens, cost_usd, latency_ms, finish_reason, created_at,
                            deadline_at, started_at, ended_at)
-    SELECT gen_random_uuid(), job, team_id, g.id, g.group_name, 'step ' || drawn.number, state,
+    SELECT gen_random_uuid(), job, team_id, team_user_id, g.id, g.group_name, 'step ' || drawn.number, state,
         CASE state WHEN 'succeeded' THEN '' WHEN 'running' THEN '' WHEN 'interrupted' THEN 'interrupted'
              WHEN 'cancelled' THEN 'client_gone'
              ELSE (ARRAY['timeout', 'rate_limited', 'provider_error', 'invalid_request'])[1 + floor(random() * 4)::int]
@@ -97,7 +103,7 @@ CALLS = """
         moment + interval '2 minutes', moment,
         CASE state WHEN 'running' THEN NULL ELSE moment + interval '1 second' END
     FROM (
-        SELECT j.id AS job, j.team_id, number, j.created_at + number * interval '1 second' AS moment,
+        SELECT j.id AS job, j.team_id, j.team_user_id, number, j.created_at + number * interval '1 second' AS moment,
             1 + floor(random() * 3)::int AS group_number,
             CASE WHEN j.ended_at IS NULL AND random() < 0.2 THEN 'running' WHEN random() < 0.05 THEN 'failed'
                  WHEN random() < 0.001 THEN 'interrupted' WHEN random() < 0.001 THEN 'cancelled'
@@ -198,6 +204,7 @@ def seed(size: Size, say: Callable[[str], None]) -> None:
         "days": DAYS,
         "teams": TEAMS,
         "organizations": ORGANIZATIONS,
+        "users": USERS_PER_TEAM,
     }
     with connection.cursor() as cursor:
         cursor.execute(INDEXES)
