@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 import psycopg
 from django.conf import settings
-from django.db import close_old_connections, connection
+from django.db import InterfaceError, OperationalError, close_old_connections, connection
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -95,11 +95,16 @@ async def fetch_all(sql: str, parameters: Mapping[str, Any], *, lane: Lane = "ca
 
 
 async def in_thread(work: Callable[[], Result]) -> Result:
-    """Run work that uses Django's own connection, such as a service, beside the event loop."""
+    """Run work that uses Django's own connection, such as a service, beside the event loop.
+
+    Raises DependencyUnavailable where the database went away: whether the work was committed, nobody knows then.
+    """
 
     def run() -> Result:
         try:
             return work()
+        except (OperationalError, InterfaceError) as error:
+            raise DependencyUnavailable("database") from error
         finally:
             close_old_connections()
 

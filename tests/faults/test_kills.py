@@ -18,8 +18,8 @@ from tests.support.stack import ROOT, Stack, eventually
 
 APPS = ("billing", "config", "jobs", "modelgroups", "tenancy")
 #: Killed by tests of their own: tests/live/test_webhooks.py, tests/live/test_refills.py, tests/jobs/test_rollups.py,
-#: tests/proxy/test_outage.py.
-ELSEWHERE = ("webhooks.", "mails.", "refills.", "rollups.", "proxy.")
+#: tests/jobs/test_erasure.py, tests/proxy/test_outage.py.
+ELSEWHERE = ("webhooks.", "mails.", "refills.", "rollups.", "erasure.", "proxy.")
 POINTS = sorted(
     {
         point
