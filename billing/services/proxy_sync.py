@@ -208,8 +208,9 @@ def _pause(failures: int) -> timedelta:
 
 
 def _wipe_retired(desired: DesiredTeam) -> None:
-    """The proxy has forgotten these keys, so nobody needs their text any more."""
-    VirtualKey.objects.filter(id__in=desired.retired_ids).exclude(secret_encrypted=None).update(secret_encrypted=None)
+    """The proxy has forgotten these keys, so their text goes; not that of expired ones, which may be prolonged."""
+    keys = VirtualKey.objects.filter(id__in=desired.retired_ids).exclude(secret_encrypted=None)
+    keys.filter(~Q(revoked_at=None) | ~Q(replaced_by=None)).update(secret_encrypted=None)
 
 
 def _wake_those_who_wait_for_the_proxy() -> None:

@@ -18,7 +18,7 @@ from billing.services.credits import add_credits
 from config.foundation import encryption
 from modelgroups.services.groups import ModelSpec, assign_groups
 from tenancy.models import Team, VirtualKey
-from tenancy.services.keys import create_virtual_key, revoke_virtual_key, rotate_virtual_key
+from tenancy.services.keys import change_virtual_key, create_virtual_key, revoke_virtual_key, rotate_virtual_key
 from tests.support.api import Tenant, make_group, make_operator, make_tenant
 from tests.support.fake_proxy import MASTER_KEY, FakeProxy, fake_proxy
 
@@ -95,6 +95,18 @@ def test_only_what_has_changed_is_written(proxy: FakeProxy, team: Tenant) -> Non
     proxy_sync.sync_due_teams()
     assert proxy.requests == [("GET", "/team/info"), ("POST", "/team/update"), *[("POST", "/key/update")] * 2]
     assert proxy.teams["team_a"]["max_budget"] == 1.5
+    assert ProxyDrift.objects.count() == 0
+
+
+def test_an_expired_key_is_deleted_there_and_comes_back_when_it_is_prolonged(proxy: FakeProxy, team: Tenant) -> None:
+    VirtualKey.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    proxy_sync.sync_due_teams()
+    assert hash_of(team.key) not in proxy.keys
+
+    key = VirtualKey.objects.get()
+    change_virtual_key(team_id=team.team_id, key_id=key.id, terms={"expires_at": None})
+    proxy_sync.sync_due_teams()
+    assert hash_of(team.key) in proxy.keys
     assert ProxyDrift.objects.count() == 0
 
 
