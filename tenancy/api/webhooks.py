@@ -39,6 +39,11 @@ class WebhookView(ApiView):
 
     permission_classes = [AnyKey]
 
+    def check_permissions(self, request: Request) -> None:
+        """Who makes an endpoint gets to know what is sent to it: that is reading, whatever else it is."""
+        super().check_permissions(request)
+        principal_of(request).require_key_scope("read")
+
     def team_pk(self, request: Request) -> int | None:
         """The team whose endpoints these must be, None for an operator. Raises InsufficientScope."""
         principal = principal_of(request)
