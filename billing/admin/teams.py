@@ -13,9 +13,11 @@ from billing.admin import panels
 from billing.admin.team_actions import CreditActions
 from billing.models import CreditAccount
 from billing.queries.balances import budget_usd
-from tenancy.admin import AuditedAdmin, ReadOnlyAdmin, in_a_row, link
+from tenancy.admin import AuditedAdmin, ReadOnlyAdmin, actor_of, in_a_row, link
 from tenancy.admin.key_forms import LimitField
 from tenancy.models import AuditEntry, Team
+from tenancy.models.team import MAX_LIMIT
+from tenancy.services.limits import LIMITS, set_team_limits
 
 NUMBERS = ("allocated", "used", "remaining", "held", "available")
 
@@ -34,7 +36,7 @@ class TeamForm(forms.ModelForm):
         label="Calls in flight",
         required=False,
         min_value=1,
-        max_value=100_000,
+        max_value=MAX_LIMIT,
         help_text="LLM calls that may wait or run at once; empty for the default.",
     )
     requests_per_minute = LimitField()
@@ -108,6 +110,13 @@ class TeamAdmin(CreditActions, AuditedAdmin):
         {"title": "More", "items": ["refill_policy", "change_status"]},
     )
     audit_word = "team"
+    service_fields = LIMITS
+
+    def save_model(self, request: HttpRequest, obj: Team, form: forms.ModelForm, change: bool) -> None:
+        """Its limits by the service that the API calls."""
+        super().save_model(request, obj, form, change)
+        limits = {name: form.cleaned_data[name] for name in LIMITS if name in form.changed_data}
+        set_team_limits(team_id=obj.team_id, limits=limits, actor=actor_of(request))
 
     def audit_owner(self, obj: Team) -> dict[str, Any]:
         """Itself, and its organization."""

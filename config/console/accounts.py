@@ -4,8 +4,6 @@ Staff only, nobody signs up, the second factor's secrets are encrypted, and what
 log.
 """
 
-import contextlib
-import ipaddress
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -25,6 +23,7 @@ from django.urls import reverse
 
 from config.console.roles import ROLES
 from config.foundation import encryption
+from config.foundation.addresses import client_address
 from tenancy.services import audit
 
 #: allauth's name of a notification → the audit log's.
@@ -51,12 +50,8 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def get_client_ip(self, request: HttpRequest) -> str:
         """Whom attempts are counted for. What a client says of itself counts only from behind as many proxies."""
-        proxies = settings.CONSOLE_TRUSTED_PROXIES
-        hops = request.headers.get("X-Forwarded-For", "").split(",")
-        if proxies and len(hops) >= proxies:
-            with contextlib.suppress(ValueError):
-                return str(ipaddress.ip_address(hops[-proxies].strip()))
-        return request.META.get("REMOTE_ADDR") or "unknown"
+        peer, forwarded_for = request.META.get("REMOTE_ADDR"), request.headers.get("X-Forwarded-For", "")
+        return client_address(peer, forwarded_for, trusted_proxies=settings.TRUSTED_PROXIES) or peer or "unknown"
 
     def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
         """Not for those who have just logged in: they are on their way to set the second factor."""

@@ -19,8 +19,6 @@ CONSOLE_IDLE_S = env.int("CONSOLE_IDLE_S", default=3600)
 SESSION_COOKIE_AGE = env.int("CONSOLE_SESSION_S", default=12 * 3600)
 if not 0 < CONSOLE_IDLE_S <= SESSION_COOKIE_AGE:
     raise ImproperlyConfigured("CONSOLE_IDLE_S must be from 1 to CONSOLE_SESSION_S")
-#: How many proxies in front of web add to X-Forwarded-For: attempts to log in are counted by the client's address.
-CONSOLE_TRUSTED_PROXIES = env.int("CONSOLE_TRUSTED_PROXIES", default=0)
 #: Counts attempts to log in: in PostgreSQL, because it must hold over all web processes and outlive Redis (ADR 51).
 #: What has expired goes first where there are more than MAX_ENTRIES.
 CACHES = {

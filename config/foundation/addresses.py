@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+IPV4_IN_IPV6 = ipaddress.IPv6Network("::ffff:0:0/96")
 
 
 def is_public(address: str) -> bool:
@@ -79,7 +80,11 @@ def client_address(peer: str | None, forwarded_for: str, *, trusted_proxies: int
 
 
 def _plain(address: str) -> str | None:
-    """IPv4 in IPv6 as IPv4, without a zone; None where it is no address."""
+    """IPv4 in IPv6 as IPv4, without a zone, or the port that some proxies write; None where it is no address."""
+    if address.startswith("["):
+        address = address[1:].partition("]")[0]
+    elif address.count(":") == 1:
+        address = address.partition(":")[0]
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -96,6 +101,8 @@ def network(text: str) -> str:
     if isinstance(ip, ipaddress.IPv6Network) and ip.prefixlen >= 96 and ip.network_address.ipv4_mapped is not None:
         # Addresses are compared as what they are mapped from.
         return f"{ip.network_address.ipv4_mapped}/{ip.prefixlen - 96}"
+    if isinstance(ip, ipaddress.IPv6Network) and 0 < ip.prefixlen < 96 and ip.supernet_of(IPV4_IN_IPV6):
+        raise ValueError("clients with an IPv4 address are no part of it")
     return str(ip)
 
 

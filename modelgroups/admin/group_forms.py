@@ -39,12 +39,6 @@ class GroupForm(forms.ModelForm):
         model = ModelGroup
         fields = ("group_name", "display_name", "description", "status", "metadata")
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        for field in self.fields.values():
-            # The form knows so what it was opened with, and what somebody else changed meanwhile is left as it is.
-            field.show_hidden_initial = True
-
     def clean_description(self) -> str:
         """Raises ValidationError for one that is too long."""
         description: str = self.cleaned_data["description"]

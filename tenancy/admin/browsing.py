@@ -26,6 +26,7 @@ from unfold.views import ChangeList
 from config.foundation import strict_json
 from config.foundation.errors import InvalidInput
 from config.foundation.limits import MAX_METADATA_BYTES, is_metadata_too_large
+from tenancy.admin.forms import remember_what_was_shown
 from tenancy.admin.long_lists import BoundedPaginator, DayRangeFilter, LongChangeList, search_by_index
 from tenancy.services import audit
 
@@ -113,6 +114,12 @@ class BrowseAdmin(unfold.ModelAdmin):
     #: "filter=value" of an address → what else is true of such rows, and is the condition of an index.
     implications: ClassVar[dict[str, Q]] = {}
 
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """One that knows what it was opened with."""
+        form = super().get_form(request, obj, change, **kwargs)
+        remember_what_was_shown(form.base_fields.values())
+        return form
+
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
         """What makes no sense in an address or a selection is refused kindly: Django itself knows some of it only."""
         if request.method == "POST" and not self._are_keys(request.POST.getlist(ACTION_CHECKBOX_NAME)):
@@ -199,6 +206,8 @@ class AuditedAdmin(BrowseAdmin):
 
     #: What the audit log calls it, before the dot.
     audit_word: ClassVar[str] = ""
+    #: Fields that are not written here but by a service, with its own entry.
+    service_fields: ClassVar[tuple[str, ...]] = ()
 
     def save_model(self, request: HttpRequest, obj: Any, form: forms.ModelForm, change: bool) -> None:
         """Save what the form changed, and write the entry in the same transaction.
@@ -206,8 +215,9 @@ class AuditedAdmin(BrowseAdmin):
         No other column: somebody may have suspended it since it was read.
         """
         names = {field.name for field in self.opts.concrete_fields}
-        obj.save(update_fields=names.intersection([*form.changed_data, "updated_at"]))
-        given = {name: form.cleaned_data[name] for name in form.changed_data if name in form.cleaned_data}
+        changed = [name for name in form.changed_data if name not in self.service_fields]
+        obj.save(update_fields=names.intersection([*changed, "updated_at"]))
+        given = {name: form.cleaned_data[name] for name in changed if name in form.cleaned_data}
         before, after = audit.changes(form.initial, given)
         if not after:
             return

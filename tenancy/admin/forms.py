@@ -3,7 +3,7 @@
 import hashlib
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from django import forms
@@ -21,6 +21,12 @@ from tenancy.errors import IdempotencyKeyReused
 from tenancy.services import idempotency
 
 MAX_REASON = 1024
+
+
+def remember_what_was_shown(fields: Iterable[forms.Field]) -> None:
+    """Have a form send along what it was opened with: what somebody else changed meanwhile is no change of its own."""
+    for field in fields:
+        field.show_hidden_initial = True
 
 
 class ClientIdField(forms.CharField):

@@ -10,12 +10,10 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from tenancy.admin.forms import ConsoleForm, ReasonField
+from tenancy.admin.forms import ConsoleForm, ReasonField, remember_what_was_shown
 from tenancy.models import VirtualKey
+from tenancy.models.team import MAX_LIMIT
 from tenancy.services.key_terms import TERMS
-
-#: Columns are that wide.
-MAX_LIMIT = 2**31 - 1
 
 
 class LinesField(forms.CharField):
@@ -87,6 +85,7 @@ class KeyTermsForm(ConsoleForm):
         super().__init__(*args, **options)
         if key is not None:
             self.initial.update({name: getattr(key, name) for name in TERMS})
+            remember_what_was_shown(self.fields[name] for name in TERMS)
             if key.expires_at is not None:
                 self.initial["expires_at"] = key.expires_at.replace(microsecond=0)
 

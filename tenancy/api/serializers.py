@@ -4,11 +4,10 @@ from rest_framework import serializers
 
 from config.foundation.api.fields import ClientIdField, MetadataField, TextField, WholeNumberField
 from tenancy.models import VirtualKey
+from tenancy.models.team import MAX_LIMIT
+from tenancy.models.virtual_key import MAX_ALLOWED_IPS, MAX_ALLOWED_MODELS, MAX_MODEL_NAME
 
 MAX_GRACE_S = 30 * 24 * 3600
-#: A column's; more is no limit.
-MAX_LIMIT = 2**31 - 1
-MAX_NAMES = 256
 
 
 class OrganizationIn(serializers.Serializer):
@@ -60,15 +59,15 @@ class KeyTermsIn(LimitsIn):
         required=False,
         allow_null=True,
         allow_empty=False,
-        max_length=MAX_NAMES,
+        max_length=len(VirtualKey.Scope.values),
         help_text="What it is for.",
     )
     allowed_models = serializers.ListField(
-        child=TextField(max_length=255, trim_whitespace=False),
+        child=TextField(max_length=MAX_MODEL_NAME, trim_whitespace=False),
         required=False,
         allow_null=True,
         allow_empty=False,
-        max_length=MAX_NAMES,
+        max_length=MAX_ALLOWED_MODELS,
         help_text="The models and model groups that it may name, of those that the team may use.",
     )
     allowed_ips = serializers.ListField(
@@ -76,7 +75,7 @@ class KeyTermsIn(LimitsIn):
         required=False,
         allow_null=True,
         allow_empty=False,
-        max_length=MAX_NAMES,
+        max_length=MAX_ALLOWED_IPS,
         help_text="Networks that it may be used from, such as 10.0.0.0/8 or 2001:db8::/32.",
     )
 

@@ -5,6 +5,9 @@ from django.db import models
 
 from tenancy.models.organization import Organization
 
+#: Of whatever may be limited: what the column holds. More is no limit.
+MAX_LIMIT = 2**31 - 1
+
 
 class Team(models.Model):
     """`team_id` is the client's own id, unique over all organizations (the API names teams by it alone)."""

@@ -8,6 +8,7 @@ from django.db import models
 from tenancy.models.team import Team
 
 MAX_ALLOWED_MODELS = 256
+MAX_MODEL_NAME = 255
 MAX_ALLOWED_IPS = 64
 
 
@@ -43,7 +44,7 @@ class VirtualKey(models.Model):
     )
     scopes = ArrayField(models.CharField(max_length=16), null=True, blank=True)
     #: Names of models and of model groups, as clients name them.
-    allowed_models = ArrayField(models.CharField(max_length=255), null=True, blank=True)
+    allowed_models = ArrayField(models.CharField(max_length=MAX_MODEL_NAME), null=True, blank=True)
     #: Networks that the key may be used from.
     allowed_ips = ArrayField(models.CharField(max_length=43), null=True, blank=True)
     #: Override settings.KEY_REQUESTS_PER_MINUTE, KEY_TOKENS_PER_MINUTE and KEY_CALLS_IN_FLIGHT.

@@ -1,7 +1,7 @@
 """What a team's key may be restricted to, checked: for keys that are made and keys that are changed."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
@@ -9,7 +9,7 @@ from django.utils import timezone
 from config.foundation.addresses import network
 from config.foundation.errors import InvalidInput
 from tenancy.models import VirtualKey
-from tenancy.models.virtual_key import MAX_ALLOWED_IPS, MAX_ALLOWED_MODELS
+from tenancy.models.virtual_key import MAX_ALLOWED_IPS, MAX_ALLOWED_MODELS, MAX_MODEL_NAME
 
 #: Columns of the key's row. `expires_at` is when it stops; null is no restriction, and of the last three the default.
 TERMS = (
@@ -21,7 +21,8 @@ TERMS = (
     "tokens_per_minute",
     "max_calls_in_flight",
 )
-MAX_MODEL_NAME = 255
+#: Beyond it other systems' clocks end.
+MOST_YEARS = 100
 
 
 def checked(terms: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,6 +42,8 @@ def _same(value: Any) -> Any:
 def _future(moment: datetime) -> datetime:
     if moment <= timezone.now():
         raise InvalidInput("must be in the future; to stop a key at once, revoke it", field="expires_at")
+    if moment > timezone.now() + timedelta(days=MOST_YEARS * 365):
+        raise InvalidInput(f"must be within {MOST_YEARS} years; null is for good", field="expires_at")
     return moment
 
 

@@ -118,7 +118,7 @@ def test_a_client_is_not_believed_who_it_is(ann: User, settings: Any) -> None:
     client = Client()
     log_in(client, HTTP_X_FORWARDED_FOR="10.0.0.99")
     assert not is_in(client)
-    settings.CONSOLE_TRUSTED_PROXIES = 1
+    settings.TRUSTED_PROXIES = 1
     for header in ("", ",", "1.1.1.1, 10.0.0.99"):
         assert log_in(client, "nobody", "wrong", HTTP_X_FORWARDED_FOR=header).status_code == 200
     log_in(client, HTTP_X_FORWARDED_FOR="1.1.1.1, 10.0.0.99")

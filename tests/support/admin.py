@@ -82,6 +82,9 @@ def sent(client: AdminClient, page: str, *arguments: object, **data: Any) -> Any
     """What is answered to a form of the console, filled in like this; its token and initial values are sent along."""
     form = client.get(page, *arguments).context["form"]
     filled = {name: form[name].value() for name in form.fields}
+    filled |= {
+        form[name].html_initial_name: filled[name] for name, field in form.fields.items() if field.show_hidden_initial
+    }
     filled |= data
     return client.post(
         page, *arguments, **{name: value for name, value in filled.items() if value not in (None, False)}

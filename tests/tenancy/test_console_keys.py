@@ -1,11 +1,13 @@
 """What a key is restricted to, and what a team is limited to, in the console."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from tenancy.models import AuditEntry, Team, VirtualKey
-from tenancy.services.keys import create_virtual_key, revoke_virtual_key
+from tenancy.services.keys import change_virtual_key, create_virtual_key, revoke_virtual_key
 from tests.support.admin import AdminClient, problems, sent
 from tests.support.api import Tenant
 
@@ -62,6 +64,28 @@ def test_a_key_is_restricted_as_the_form_says_with_an_entry(ann: AdminClient, ke
     assert (key.scopes, key.allowed_models, key.requests_per_minute) == (None, None, 600)
 
 
+def test_a_restriction_that_came_meanwhile_stays(ann: AdminClient, key: VirtualKey) -> None:
+    """Her form still shows none, and she has not changed that."""
+    form = ann.get(PAGE, key.pk).context["form"]
+    shown = {f"{prefix}{name}": form[name].value() or "" for name in TERMS for prefix in ("", "initial-")}
+    terms = {"allowed_ips": ["10.0.0.0/8"], "scopes": ["read"], "expires_at": timezone.now() + timedelta(days=1)}
+    change_virtual_key(team_id=key.team.team_id, key_id=key.id, terms=terms, actor="bob")
+
+    answer = ann.post(PAGE, key.pk, token=form["token"].value(), **{**shown, "requests_per_minute": "60"})
+
+    assert answer.status_code == 302
+    key.refresh_from_db()
+    assert (key.allowed_ips, key.scopes, key.requests_per_minute) == (["10.0.0.0/8"], ["read"], 60)
+    assert key.expires_at == terms["expires_at"]
+    assert AuditEntry.objects.latest("id").after == {"requests_per_minute": 60}
+
+
+def test_the_form_sends_along_what_it_was_opened_with(ann: AdminClient, key: VirtualKey) -> None:
+    change_virtual_key(team_id=key.team.team_id, key_id=key.id, terms={"allowed_ips": ["10.0.0.0/8"]}, actor="bob")
+    page = ann.get(PAGE, key.pk).content.decode()
+    assert '<input type="hidden" name="initial-allowed_ips" value="10.0.0.0/8"' in page
+
+
 @pytest.mark.parametrize(
     ("field", "value", "complaint"),
     [
@@ -102,7 +126,8 @@ def test_a_teams_limits_are_on_its_page_and_in_the_audit_log(tenant: Tenant, ann
     team = Team.objects.get()
     assert (team.requests_per_minute, team.tokens_per_minute) == (60, 9000)
     entry = AuditEntry.objects.latest("id")
-    assert (entry.action, entry.before) == ("team.changed", {"requests_per_minute": None, "tokens_per_minute": None})
+    limits = {"requests_per_minute": None, "tokens_per_minute": None}
+    assert (entry.action, entry.before) == ("team.limits_changed", limits)
     assert entry.after == {"requests_per_minute": 60, "tokens_per_minute": 9000}
     ann.post("tenancy_team_change", tenant.team_pk, **{**fields, "requests_per_minute": "0"})
     assert Team.objects.get().requests_per_minute == 60

@@ -206,6 +206,12 @@ def test_an_expired_key_is_as_a_revoked_one_until_it_is_prolonged(operator: ApiC
     assert client.get(own).status_code == 200
 
 
+def test_a_key_does_not_work_for_ever(operator: ApiClient, tenant: Tenant) -> None:
+    answer = operator.post(f"/api/teams/{tenant.team_id}/keys", {"expires_at": "9999-12-31T23:59:59Z"})
+    assert code(answer) == (400, "invalid_input")
+    assert "within 100 years" in answer.content.decode()
+
+
 # --- Scopes ---------------------------------------------------------------------------------------------------
 
 READS = [
@@ -218,8 +224,12 @@ READS = [
 ]  # fmt: skip
 DEEDS = [
     "/api/jobs/create", "/api/jobs/create-and-call", f"/api/jobs/{JOB}/llm-call", f"/api/jobs/{JOB}/complete",
-    "/api/credits/teams/team_a/check", "/api/webhooks", f"/api/webhooks/{JOB}/rotate", f"/api/webhooks/{JOB}/test",
-    f"/api/webhooks/{JOB}/replay",
+    "/api/credits/teams/team_a/check",
+]  # fmt: skip
+#: Whoever changes an endpoint reads by it, too.
+BOTH = [
+    ("POST", "/api/webhooks"), ("POST", f"/api/webhooks/{JOB}/rotate"), ("POST", f"/api/webhooks/{JOB}/test"),
+    ("POST", f"/api/webhooks/{JOB}/replay"), ("PATCH", f"/api/webhooks/{JOB}"), ("DELETE", f"/api/webhooks/{JOB}"),
 ]  # fmt: skip
 DIRECT = ["/v1/chat/completions", "/completions", "/v1/embeddings", "/responses"]
 EITHER = [(f"/api/jobs/{JOB}/calls/{JOB}", {"read", "jobs"}), ("/v1/models", {"read", "direct"})]
@@ -229,8 +239,7 @@ ASKS = [
     *[("POST", path, {"jobs"}) for path in DEEDS],
     *[("POST", path, {"direct"}) for path in DIRECT],
     *[("GET", path, scopes) for path, scopes in EITHER],
-    ("PATCH", f"/api/webhooks/{JOB}", {"jobs"}),
-    ("DELETE", f"/api/webhooks/{JOB}", {"jobs"}),
+    *[(method, path, set()) for method, path in BOTH],
     ("PATCH", "/api/teams/team_a/users/bob", {"jobs"}),
     ("DELETE", "/api/teams/team_a/users/bob", {"jobs"}),
 ]
@@ -248,6 +257,13 @@ def test_a_key_does_what_its_scope_says_and_nothing_else(scope: str) -> None:
         assert is_refused == (scope not in needed), (method, path, answer.content)
         if is_refused:
             assert code(answer) == (403, "insufficient_scope")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_webhooks_are_changed_by_a_key_that_may_read_and_act() -> None:
+    key = made(make_operator(), make_tenant(), scopes=["read", "jobs"])["virtual_key"]
+    for method, path in BOTH:
+        assert "lacks the scope" not in ask(key, method, path).content.decode(), path
 
 
 @pytest.mark.django_db(transaction=True)
@@ -333,7 +349,10 @@ def test_behind_proxies_the_address_is_what_the_outermost_of_them_saw(
         ("192.0.2.1", "10.0.0.1", 1, "10.0.0.1"),
         ("192.0.2.1", "1.1.1.1,10.0.0.1", 1, "10.0.0.1"),
         ("192.0.2.1", "", 1, None),
-        ("192.0.2.1", "10.0.0.1:443", 1, None),
+        ("192.0.2.1", "10.0.0.1:443", 1, "10.0.0.1"),
+        ("192.0.2.1", "[2001:db8::1]:443", 1, "2001:db8::1"),
+        ("192.0.2.1", "[::ffff:10.0.0.1]", 1, "10.0.0.1"),
+        ("192.0.2.1", "[", 1, None),
         ("fe80::1%eth0", "", 0, "fe80::1"),
         ("/run/web.sock", "", 0, None),
         (None, "", 0, None),
@@ -346,6 +365,8 @@ def test_where_a_request_came_from(peer: str | None, forwarded_for: str, proxies
 def test_an_ipv4_network_in_ipv6_is_the_ipv4_network() -> None:
     assert network("::ffff:10.0.0.0/104") == "10.0.0.0/8"
     assert network("::/0") == "::/0"
+    with pytest.raises(ValueError, match="IPv4"):
+        network("::ffff:0:0/90")
 
 
 # --- A team's limits ------------------------------------------------------------------------------------------
