@@ -208,7 +208,7 @@ def test_an_expired_key_is_as_a_revoked_one_until_it_is_prolonged(operator: ApiC
 
 def test_a_key_does_not_work_for_ever(operator: ApiClient, tenant: Tenant) -> None:
     answer = operator.post(f"/api/teams/{tenant.team_id}/keys", {"expires_at": "9999-12-31T23:59:59Z"})
-    assert code(answer) == (400, "invalid_input")
+    assert code(answer) == (400, "invalid_request")
     assert "within 100 years" in answer.content.decode()
 
 
