@@ -1,7 +1,7 @@
 """How many tokens a request may take, before it is made: what its share of the budget is reserved by (ADR 61).
 
 Web asks, so there is no tokenizer here. The prompt is counted too high rather than too low; the answer is as long as
-the request allows, and where it does not say, nobody knows.
+the request allows, and where it does not say, nobody knows. Embeddings are no tokens.
 """
 
 import json
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from modelgroups.gateway.endpoints import CHAT, COMPLETIONS
+from modelgroups.gateway.endpoints import CHAT, COMPLETIONS, EMBEDDINGS
 
 #: English takes four bytes a token, and most other languages and code about three.
 BYTES_PER_TOKEN = 3
@@ -52,6 +52,8 @@ def ceiling(messages: Any, parameters: Mapping[str, Any], endpoint: str = CHAT) 
     """Of a request. All that is no switch and no number may be read by a model: prompts, tools, schemas."""
     read = {name: value for name, value in parameters.items() if not isinstance(value, bool | int | float | None)}
     tokens = sum(_tokens(value, name in _MESSAGES) for name, value in {**read, "messages": messages}.items())
+    if endpoint == EMBEDDINGS:
+        return Ceiling(input=min(tokens, MOST_TOKENS), output=0)
     limits = [limit for name in OUTPUT_LIMITS if (limit := _positive(parameters.get(name))) is not None]
     of_each = max(_positive(parameters.get("n")) or 1, _positive(parameters.get("best_of")) or 1)
     prompts = _prompts(parameters.get("prompt")) if endpoint == COMPLETIONS else 1

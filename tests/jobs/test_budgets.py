@@ -149,6 +149,18 @@ def test_a_model_s_limit_is_each_answer_s_and_chat_s_alone(team: Tenant, setting
     assert call.reserved_usd == Decimal("0.60")
 
 
+def test_embeddings_are_reserved_by_their_input_alone(team: Tenant) -> None:
+    both = {**PRICED, "input_cost_per_token": 0.01}
+    GroupModel.objects.filter(model_name="dear").update(config=both)
+
+    call = direct(team, endpoint="embeddings", input="x" * 30, n=5)
+
+    # What is read: the text, and the message that the helper sends besides.
+    assert Decimal("0.14") < call.reserved_usd < Decimal("0.60")
+    GroupModel.objects.filter(model_name="dear").update(config=PRICED)
+    assert direct(team, endpoint="embeddings", input="x" * 30).reserved_usd == 0
+
+
 def test_litellm_s_prices_count_where_a_model_has_none(team: Tenant) -> None:
     make_group("Listed", [ModelSpec("gpt-4", 0)])
     listed = make_tenant("b", groups=["Listed"])

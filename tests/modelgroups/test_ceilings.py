@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from modelgroups.gateway.ceilings import MAX_LOOKS, MOST_TOKENS, ceiling
-from modelgroups.gateway.endpoints import COMPLETIONS
+from modelgroups.gateway.ceilings import MAX_LOOKS, MOST_TOKENS, Ceiling, ceiling
+from modelgroups.gateway.endpoints import COMPLETIONS, EMBEDDINGS
 from modelgroups.gateway.passed_on import to_provider, to_proxy, to_sdk
 from modelgroups.gateway.prices import most_per_token
 
@@ -78,6 +78,14 @@ def test_an_answer_is_as_long_as_the_request_allows(
 ) -> None:
     estimated = ceiling("", parameters)
     assert (estimated.output, estimated.answers) == (output, answers)
+
+
+@pytest.mark.parametrize("parameters", [{}, {"max_tokens": 50, "n": 3, "best_of": 4}])
+def test_embeddings_are_no_answer(parameters: dict[str, Any]) -> None:
+    """Whatever is said of its length."""
+    estimated = ceiling([], {"input": ["x" * 300, "y"], **parameters}, EMBEDDINGS)
+    assert estimated == Ceiling(input=estimated.input, output=0, answers=1)
+    assert estimated.input > 100
 
 
 @pytest.mark.parametrize(
