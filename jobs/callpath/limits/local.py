@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from jobs.callpath.limits.subjects import Kind, Limit, Place, Standing
 
-#: More limits than are in use at a time; beyond it, windows that have run empty are forgotten.
+#: More limits than are in use at a time; beyond it, windows that have run empty are forgotten, once per bucket.
 MAX_WINDOWS = 10_000
 
 
@@ -20,6 +20,14 @@ class _Window:
     def __init__(self) -> None:
         self.used = 0
         self.taken: deque[tuple[int, int]] = deque()
+
+    def take(self, bucket: int, amount: int) -> None:
+        """In a bucket that is not before the last one."""
+        if not amount:
+            return
+        before = self.taken.pop()[1] if self.taken and self.taken[-1][0] == bucket else 0
+        self.taken.append((bucket, before + amount))
+        self.used += amount
 
     def forget(self, before: int) -> None:
         """What was taken before a bucket."""
@@ -34,10 +42,12 @@ class LocalLimits:
         self._width_s = width_s
         self._buckets = buckets
         self._windows: dict[str, _Window] = {}
+        self._pruned_in = -1
 
     def admit(self, amounts: Sequence[tuple[Limit, int]], *, now: float) -> Standing:
         """Take all of the amounts, or none."""
         current = math.floor(now / self._width_s)
+        self._prune(current)
         windows = [
             (limit, amount, self._window(limit, current)) for limit, amount in amounts if limit.kind != Kind.CALLS
         ]
@@ -45,18 +55,20 @@ class LocalLimits:
         refused = [(wait_s, limit) for wait_s, limit in waits if wait_s is None or wait_s > 0]
         if not refused:
             for _, amount, window in windows:
-                if amount:
-                    window.taken.append((current, amount))
-                    window.used += amount
+                window.take(current, amount)
             return Standing(self._places(windows, now))
         wait_s, limit = max(refused, key=lambda one: math.inf if one[0] is None else one[0])
         return Standing(self._places(windows, now), refused_by=limit, retry_after_s=wait_s)
 
+    def _prune(self, current: int) -> None:
+        if len(self._windows) < MAX_WINDOWS or self._pruned_in == current:
+            return
+        self._pruned_in = current
+        for window in self._windows.values():
+            window.forget(current - self._buckets)
+        self._windows = {key: window for key, window in self._windows.items() if window.used}
+
     def _window(self, limit: Limit, current: int) -> _Window:
-        if len(self._windows) >= MAX_WINDOWS:
-            for window in self._windows.values():
-                window.forget(current - self._buckets)
-            self._windows = {key: window for key, window in self._windows.items() if window.used}
         window = self._windows.setdefault(limit.key, _Window())
         window.forget(current - self._buckets)
         return window
