@@ -108,7 +108,8 @@ class Runner:
         failpoint("worker.recorded")
         if message.is_limited:
             # Before its client hears of it, who may send the next one at once.
-            await self._limiter.settle(call_id, tokens=reply.prompt_tokens + reply.completion_tokens)
+            tokens = None if outcome.cause == Failure.INTERNAL else reply.prompt_tokens + reply.completion_tokens
+            await self._limiter.settle(call_id, tokens=tokens)
         if recorded is not None and recorded["state"] != reply.state:
             # The sweeper took us for dead and was faster: what is on record is what is said.
             reply = Reply(call_id, state=recorded["state"], cause=recorded["cause"], deltas=reply.deltas)

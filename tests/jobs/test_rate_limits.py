@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from jobs.callpath.connections import connect
 from jobs.callpath.limits.limiter import AWAY_S, Limiter, settle_lost
 from jobs.callpath.limits.local import LocalLimits
-from jobs.callpath.limits.scripts import ADMIT_TEXT, SETTLE_TEXT
+from jobs.callpath.limits.scripts import ADMIT, ADMIT_TEXT, SETTLE_TEXT
 from jobs.callpath.limits.subjects import Kind, Limit, Standing, Subject
 
 Result = TypeVar("Result")
@@ -270,6 +270,10 @@ def test_the_sweeper_frees_the_slots_of_lost_calls_and_leaves_their_tokens() -> 
 
     after = run(lambda limiter: admit(limiter, team, tokens=10))
     assert (after.refused_by, left(after, Kind.TOKENS)) == (None, 50)
+
+
+def test_a_script_s_name_is_computed_once() -> None:
+    assert ADMIT.sha is ADMIT.sha
 
 
 def test_asking_again_for_the_same_call_takes_nothing_more() -> None:

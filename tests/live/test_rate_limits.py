@@ -114,6 +114,23 @@ def test_a_failed_calls_tokens_are_given_back(tenants: Tenants) -> None:
     assert again.status_code != 429, again.text
 
 
+def test_after_a_bug_nobody_knows_what_was_taken_and_the_estimate_stays(stack: Stack, tenants: Tenants) -> None:
+    team = limited_team(tenants, tokens_per_minute=50_000)
+    job = team.open_job()
+    key_that_nobody_can_read = """
+        UPDATE modelgroups_groupmodel SET api_key_encrypted = 'x'
+        WHERE group_id = (SELECT id FROM modelgroups_modelgroup WHERE group_name = %s)
+    """
+    stack.query(key_that_nobody_can_read, team.group)
+
+    failed = team.call(job, max_tokens=20_000)
+
+    assert failed.status_code >= 500
+    (row,) = stack.query("SELECT cause FROM jobs_call WHERE job_id = %s", job)
+    assert row["cause"] == "internal"
+    assert figures(team.call(job, max_tokens=10), "tokens")[1] < 30_000
+
+
 def test_a_refusal_says_which_limit_leaves_no_record_and_tells_the_truth(quick: Stack, quick_tenants: Tenants) -> None:
     team = limited_team(quick_tenants, requests_per_minute=2)
     job = team.open_job()

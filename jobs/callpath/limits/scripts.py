@@ -8,6 +8,7 @@ more, and of two who settle a call the first does.
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import sha1
 
 #: ARGV[1] and [2] are a bucket's width in ms, and how many are a window.
@@ -183,7 +184,7 @@ class Script:
 
     text: str = field(repr=False)
 
-    @property
+    @cached_property
     def sha(self) -> str:
         """As EVALSHA wants it."""
         return sha1(self.text.encode(), usedforsecurity=False).hexdigest()
