@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobs.api.limited import duration
-from jobs.callpath.limits.held import Held, held_to
+from jobs.callpath.limits.held import Held, held_to, retry_after
 from jobs.callpath.limits.limiter import Limiter
 from jobs.callpath.limits.subjects import Kind, Subject
 from jobs.errors import CallExceedsLimit, RateLimited, TooManyCalls
@@ -74,12 +74,20 @@ def test_a_refusal_says_which_limit_it_was() -> None:
     held = limited(requests_per_minute=1)
     assert taken(held) == 0
     again = Held(held.subjects)
-    with pytest.raises(RateLimited, match=r"this team may take 1 requests per minute. Try again in 6[01] s"):
+    with pytest.raises(RateLimited, match=r"this team may take 1 requests per minute. Try again in 60 s") as caught:
         taken(again)
+    assert caught.value.retry_after_s == 60
     assert again.standing.places
     slots = limited(calls_in_flight=0, requests_per_minute=1)
     with pytest.raises(TooManyCalls, match="at most 0 calls of a team"):
         taken(slots)
+
+
+@pytest.mark.parametrize(
+    ("wait_s", "told"), [(0.0, 1), (0.2, 1), (1.001, 2), (59.2, 60), (60.0, 60), (60.001, 60), (60.5, 60), (60.501, 61)]
+)
+def test_a_wait_is_rounded_up_but_not_beyond_what_clients_heed(wait_s: float, told: int) -> None:
+    assert retry_after(wait_s) == told
 
 
 def test_a_teams_own_limits_come_before_the_defaults(settings: Any) -> None:

@@ -18,6 +18,10 @@ from tenancy.queries.principals import Principal, TeamRef
 UNKNOWN_ANSWERS_SHARE = 10
 #: How long a slot is held beyond the call's deadline: until the sweeper has ended what outlived it.
 SLOT_GRACE_S = 30.0
+#: OpenAI's libraries do not heed a Retry-After of more than a minute, and try again at once. A window's last bucket
+#: makes waits longer by half a second than that; who comes so much too early waits a second more.
+LONGEST_HEEDED_S = 60
+MOST_BEYOND_S = 0.5
 
 
 class Held:
@@ -111,5 +115,13 @@ def _refusal(standing: Standing, tokens: int) -> DomainError:
         return TooManyCalls(limit.most, limit.owner)
     if standing.retry_after_s is None:
         return CallExceedsLimit(tokens=tokens, limit=limit.most, owner=limit.owner)
-    retry_after_s = max(math.ceil(standing.retry_after_s), 1)
-    return RateLimited(kind=limit.kind, limit=limit.most, owner=limit.owner, retry_after_s=retry_after_s)
+    return RateLimited(
+        kind=limit.kind, limit=limit.most, owner=limit.owner, retry_after_s=retry_after(standing.retry_after_s)
+    )
+
+
+def retry_after(wait_s: float) -> int:
+    """In whole seconds, as `Retry-After` has it."""
+    if LONGEST_HEEDED_S < wait_s <= LONGEST_HEEDED_S + MOST_BEYOND_S:
+        return LONGEST_HEEDED_S
+    return max(math.ceil(wait_s), 1)
