@@ -1,13 +1,13 @@
-"""Limits to requests, tokens and calls in flight: what Redis admits, and what a process does without it."""
+"""Limits to requests, tokens and calls in flight: what Redis admits."""
 
 import asyncio
 import json
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from itertools import accumulate
-from typing import Any, TypeVar
-from uuid import UUID, uuid4
+from typing import Any
+from uuid import uuid4
 
 import pytest
 import redis
@@ -16,17 +16,15 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from jobs.callpath.connections import connect
-from jobs.callpath.limits.limiter import AWAY_S, Limiter, settle_lost
+from jobs.callpath.limits.limiter import Limiter, settle_lost
 from jobs.callpath.limits.local import LocalLimits
 from jobs.callpath.limits.scripts import ADMIT, ADMIT_TEXT, SETTLE_TEXT
-from jobs.callpath.limits.subjects import Kind, Limit, Standing, Subject
+from jobs.callpath.limits.subjects import Kind, Limit, Standing
+from tests.support.limits import admit, left, run, subject
 
-Result = TypeVar("Result")
 WIDTH_MS, BUCKETS = 500, 120
 WINDOW_MS = WIDTH_MS * BUCKETS
 CLOCK = "limits:test-clock"
-HOLDS_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -34,31 +32,6 @@ def server() -> Iterator[Any]:
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         yield client
         client.delete(CLOCK)
-
-
-def subject(kind: str = "team", **limits: Any) -> Subject:
-    return Subject(kind, uuid.uuid4().hex, **limits)
-
-
-def run(work: Callable[[Limiter], Awaitable[Result]]) -> Result:
-    async def running() -> Result:
-        limiter = Limiter()
-        try:
-            return await work(limiter)
-        finally:
-            await limiter.close()
-
-    return asyncio.run(running())
-
-
-async def admit(limiter: Limiter, *subjects: Subject, tokens: int = 0, call_id: UUID | None = None) -> Standing:
-    return await limiter.admit(call_id or uuid4(), subjects, tokens=tokens, holds_s=HOLDS_S)
-
-
-def left(standing: Standing, kind: Kind) -> int:
-    place = standing.tightest(kind)
-    assert place is not None
-    return place.remaining
 
 
 # --- The window, by a clock of the test's own ----------------------------------------------------------------
@@ -326,40 +299,3 @@ def test_without_limits_nobody_is_asked(settings: Any) -> None:
     standing, took_s = run(work)
     assert standing == Standing()
     assert took_s < 0.05
-
-
-def test_while_redis_is_away_each_process_holds_to_the_whole_limit(settings: Any) -> None:
-    settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    team = subject(requests_per_minute=3, tokens_per_minute=10_000, calls_in_flight=1)
-
-    async def work(limiter: Limiter) -> list[Standing]:
-        standings = [await admit(limiter, team, tokens=100) for _ in range(5)]
-        await limiter.settle(uuid4(), tokens=1)
-        return standings
-
-    for _ in range(2):
-        standings = run(work)
-        assert [standing.refused_by is None for standing in standings] == [True, True, True, False, False]
-        assert left(standings[2], Kind.TOKENS) == 9_700
-        refused = standings[-1]
-        assert refused.retry_after_s is not None
-        assert 0 < refused.retry_after_s <= 60.5
-    large = run(lambda limiter: admit(limiter, team, tokens=10_001))
-    assert large.refused_by is not None
-    assert large.retry_after_s is None
-
-
-def test_a_redis_that_is_back_is_asked_again(settings: Any) -> None:
-    real, settings.REDIS_URL = settings.REDIS_URL, "redis://127.0.0.1:1/0"
-    team = subject(calls_in_flight=1)
-
-    async def work(limiter: Limiter) -> list[bool]:
-        passed = [(await admit(limiter, team)).refused_by is None for _ in range(2)]
-        await limiter._redis.aclose()
-        settings.REDIS_URL = real
-        limiter._redis = connect()
-        await asyncio.sleep(AWAY_S + 0.1)
-        return [*passed, *[(await admit(limiter, team)).refused_by is None for _ in range(2)]]
-
-    # Slots are not counted while it is away.
-    assert run(work) == [True, True, True, False]

@@ -13,7 +13,6 @@ from django.conf import settings
 from redis.exceptions import NoScriptError, RedisError
 
 from config.foundation.batching import Batcher
-from config.foundation.errors import DependencyUnavailable
 from jobs.callpath.connections import connect
 from jobs.callpath.limits.local import LocalLimits
 from jobs.callpath.limits.scripts import ADMIT, SETTLE, Script
@@ -30,7 +29,18 @@ AWAY_S = 1.0
 #: More tokens than any limit allows.
 MOST_TOKENS = 2**31
 
+#: Nobody is there, or nobody answers: other than an error that Redis itself answers with.
+AWAY = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError, TimeoutError)
+
 Amounts = Sequence[tuple[Limit, int]]
+
+
+class _Unanswered(Exception):
+    """Redis was not asked, because it is away; or it was, has not answered as it should, and may have done it."""
+
+    def __init__(self, *, was_asked: bool) -> None:
+        super().__init__("asked in vain" if was_asked else "not asked")
+        self.was_asked = was_asked
 
 
 @dataclass(frozen=True)
@@ -76,8 +86,8 @@ class Limiter:
         if not amounts:
             return Standing()
         try:
-            answer = await self._ask(_Asked(call_id, amounts, round(holds_s * 1000)))
-        except DependencyUnavailable:
+            answer = _checked(await self._ask(_Asked(call_id, amounts, round(holds_s * 1000))))
+        except _Unanswered:
             return self._local.admit(amounts, now=time.monotonic())
         return _standing([limit for limit, _ in amounts], answer)
 
@@ -88,20 +98,23 @@ class Limiter:
         what cannot be settled ages out.
         """
         try:
-            await self._tell((call_id, -1 if tokens is None else min(tokens, MOST_TOKENS)))
-        except DependencyUnavailable:
+            _checked(await self._tell((call_id, -1 if tokens is None else min(tokens, MOST_TOKENS))))
+        except _Unanswered:
             logger.warning("call %s stays counted as it was estimated", call_id)
 
-    async def _ask_all(self, asked: list[_Asked]) -> list[list[int]]:
+    async def _ask_all(self, asked: list[_Asked]) -> list[Any]:
         return await self._run(ADMIT, [one.arguments(self._window) for one in asked])
 
     async def _tell_all(self, settled: list[tuple[UUID, int]]) -> list[Any]:
         return await self._run(SETTLE, [_settling(self._window, call_id, tokens) for call_id, tokens in settled])
 
     async def _run(self, script: Script, calls: list[tuple[list[str], list[Any]]]) -> list[Any]:
-        """Raises DependencyUnavailable: then some of it may be done."""
+        """An answer for each: an error where that one was refused, which is no trouble of the others'.
+
+        Raises _Unanswered.
+        """
         if time.monotonic() < self._away_until:
-            raise DependencyUnavailable("broker")
+            raise _Unanswered(was_asked=False)
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 answers = await self._pipelined(script, calls)
@@ -110,12 +123,16 @@ class Limiter:
                     # Should one of them have run all the same: to ask or to tell it again changes nothing.
                     answers = await self._pipelined(script, calls)
             for answer in answers:
-                if isinstance(answer, Exception):
+                if isinstance(answer, AWAY):
                     raise answer
-        except (RedisError, OSError, TimeoutError) as error:
+        except AWAY as error:
             logger.warning("limits are this process's alone for a while: %r", error)
             self._away_until = time.monotonic() + AWAY_S
-            raise DependencyUnavailable("broker") from error
+            raise _Unanswered(was_asked=True) from error
+        except RedisError as error:
+            answers = [error] * len(calls)
+        if refused := [answer for answer in answers if isinstance(answer, Exception)]:
+            logger.warning("Redis refused %d of %d questions about limits: %r", len(refused), len(calls), refused[0])
         return answers
 
     async def _pipelined(self, script: Script, calls: list[tuple[list[str], list[Any]]]) -> list[Any]:
@@ -148,6 +165,13 @@ def settle_lost(call_ids: Iterable[UUID]) -> None:
             pipeline.execute()
     except (RedisError, OSError) as error:
         logger.warning("the slots of %d lost calls are free after their deadlines only: %r", len(calls), error)
+
+
+def _checked(answer: Any) -> Any:
+    """The answer. Raises _Unanswered where it is an error."""
+    if isinstance(answer, Exception):
+        raise _Unanswered(was_asked=True) from answer
+    return answer
 
 
 def _ticket(call_id: UUID) -> str:
