@@ -26,6 +26,10 @@ BUCKETS = 120
 #: No call waits longer for Redis than this, and the next ones do not try for a while.
 TIMEOUT_S = 2.0
 AWAY_S = 1.0
+#: For how long and of how many calls at most settling is tried again: after it their tokens have aged out as they
+#: were estimated, and their slots are the sweeper's to free.
+UNSETTLED_S = 120.0
+MAX_UNSETTLED = 10_000
 #: More tokens than any limit allows.
 MOST_TOKENS = 2**31
 
@@ -67,11 +71,17 @@ class Limiter:
         width_ms, buckets = self._window
         self._local = LocalLimits(width_s=width_ms / 1000, buckets=buckets)
         self._away_until = 0.0
+        #: Calls that are still to be settled: with how many tokens, and until when that is tried.
+        self._unsettled: dict[UUID, tuple[int, float]] = {}
+        self._settling: asyncio.Task[None] | None = None
         self._ask = Batcher(self._ask_all)
         self._tell = Batcher(self._tell_all)
 
     async def close(self) -> None:
-        """Hang up."""
+        """Hang up. What is not settled yet is left to the sweeper."""
+        if self._settling is not None:
+            self._settling.cancel()
+            await asyncio.wait([self._settling])
         await self._redis.aclose()
 
     async def admit(self, call_id: UUID, subjects: Iterable[Subject], *, tokens: int, holds_s: float) -> Standing:
@@ -87,20 +97,50 @@ class Limiter:
             return Standing()
         try:
             answer = _checked(await self._ask(_Asked(call_id, amounts, round(holds_s * 1000))))
-        except _Unanswered:
-            return self._local.admit(amounts, now=time.monotonic())
+        except _Unanswered as error:
+            standing = self._local.admit(amounts, now=time.monotonic())
+            if standing.refused_by is not None and error.was_asked:
+                # There will be no such call, but Redis may have admitted it.
+                self._settle_later(call_id, 0)
+            return standing
         return _standing([limit for limit, _ in amounts], answer)
 
     async def settle(self, call_id: UUID, *, tokens: int | None) -> None:
         """Free the slots of an admitted call, and count the tokens that it took instead of the estimate.
 
         None: nobody knows, and the estimate stays. Whoever comes second, or is mistaken, changes nothing. Never raises:
-        what cannot be settled ages out.
+        while Redis is away, it is tried again beside.
         """
+        taken = -1 if tokens is None else min(tokens, MOST_TOKENS)
+        if not await self._is_settled(call_id, taken):
+            self._settle_later(call_id, taken)
+
+    async def _is_settled(self, call_id: UUID, tokens: int) -> bool:
         try:
-            _checked(await self._tell((call_id, -1 if tokens is None else min(tokens, MOST_TOKENS))))
+            _checked(await self._tell((call_id, tokens)))
         except _Unanswered:
+            return False
+        return True
+
+    def _settle_later(self, call_id: UUID, tokens: int) -> None:
+        if len(self._unsettled) >= MAX_UNSETTLED:
             logger.warning("call %s stays counted as it was estimated", call_id)
+            return
+        self._unsettled[call_id] = (tokens, time.monotonic() + UNSETTLED_S)
+        if self._settling is None or self._settling.done():
+            self._settling = asyncio.create_task(self._go_on_settling())
+
+    async def _go_on_settling(self) -> None:
+        while self._unsettled:
+            await asyncio.sleep(AWAY_S)
+            tried = list(self._unsettled.items())
+            settled = await asyncio.gather(*(self._is_settled(call_id, tokens) for call_id, (tokens, _) in tried))
+            for (call_id, (_, until)), is_settled in zip(tried, settled, strict=True):
+                if is_settled:
+                    del self._unsettled[call_id]
+                elif time.monotonic() > until:
+                    logger.warning("call %s stays counted as it was estimated", call_id)
+                    del self._unsettled[call_id]
 
     async def _ask_all(self, asked: list[_Asked]) -> list[Any]:
         return await self._run(ADMIT, [one.arguments(self._window) for one in asked])
