@@ -7,7 +7,7 @@ from celery import shared_task
 
 from config.foundation.failpoints import failpoint
 from jobs.callpath import idempotency, stored
-from jobs.callpath.limits.limiter import settle_lost
+from jobs.callpath.limits.sweeping import settle_lost, settle_unheard
 from jobs.services import alerts, books, calls, erasure, jobs, rollups
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def sweep_calls() -> None:
     lost = calls.sweep_lost_calls()
     failpoint("sweeper.calls_swept")
     settle_lost(lost)
+    settle_unheard()
     idempotency.give_back_abandoned()
     jobs.end_jobs_with_their_calls()
     failpoint("sweeper.jobs_ended")

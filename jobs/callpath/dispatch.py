@@ -226,6 +226,7 @@ async def _dispatch(order: Order) -> Dispatched:
     """Admit the call and hand it to a worker; the hub then has a mailbox for it, unless it is stored."""
     failpoint("web.call_received")
     order = await _limited(order)
+    failpoint("web.call_limited")
     try:
         dispatched = await _admit(order)
     except DependencyUnavailable:

@@ -16,22 +16,25 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from jobs.callpath.limits.limiter import Limiter, settle_lost
+from jobs.callpath.limits.limiter import Limiter
 from jobs.callpath.limits.local import LocalLimits
-from jobs.callpath.limits.scripts import ADMIT, ADMIT_TEXT, SETTLE_TEXT
+from jobs.callpath.limits.scripts import ADMIT, ADMIT_TEXT, DUE_TEXT, LOOK_AFTER_MS, SETTLE_TEXT, WITH_SLOTS
 from jobs.callpath.limits.subjects import Kind, Limit, Standing
+from jobs.callpath.limits.sweeping import settle_lost
 from tests.support.limits import admit, left, run, subject
 
 WIDTH_MS, BUCKETS = 500, 120
 WINDOW_MS = WIDTH_MS * BUCKETS
 CLOCK = "limits:test-clock"
+#: Apart from those by Redis's own clock.
+TEST_SLOTS = "limits:test-slots"
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Any]:
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         yield client
-        client.delete(CLOCK)
+        client.delete(CLOCK, TEST_SLOTS)
 
 
 # --- The window, by a clock of the test's own ----------------------------------------------------------------
@@ -44,8 +47,9 @@ class Scripts:
         self.server = server
         self.now_ms = 1_800_000_000_000
         clock = f"cjson.decode(redis.call('GET', '{CLOCK}'))"
-        self._admit, self._settle = (
-            server.register_script(text.replace("redis.call('TIME')", clock)) for text in (ADMIT_TEXT, SETTLE_TEXT)
+        self._admit, self._settle, self._due = (
+            server.register_script(text.replace("redis.call('TIME')", clock).replace(WITH_SLOTS, TEST_SLOTS))
+            for text in (ADMIT_TEXT, SETTLE_TEXT, DUE_TEXT)
         )
 
     def admit(self, limits: list[tuple[Limit, int]], call: str | None = None) -> list[int]:
@@ -58,6 +62,11 @@ class Scripts:
     def settle(self, call: str, tokens: int) -> int:
         self._set_clock()
         return int(self._settle(keys=[f"limits:call:{call}"], args=[WIDTH_MS, BUCKETS, call, tokens]))
+
+    def due(self) -> list[str]:
+        """The calls to look at."""
+        self._set_clock()
+        return [call.decode() for call in self._due(keys=[TEST_SLOTS], args=[LOOK_AFTER_MS, 1000])]
 
     def _set_clock(self) -> None:
         self.server.set(CLOCK, json.dumps([str(self.now_ms // 1000), str(self.now_ms % 1000 * 1000)]))
@@ -136,6 +145,23 @@ def test_a_slot_is_free_after_its_time_if_nobody_frees_it(scripts: Scripts) -> N
     assert scripts.admit([(calls, 1)])[:2] == [1, 1000]
     scripts.now_ms += 1
     assert scripts.admit([(calls, 1)])[0] == 0
+
+
+def test_a_call_with_a_slot_is_looked_at_now_and_then_until_it_is_settled(scripts: Scripts) -> None:
+    scripts.server.delete(TEST_SLOTS)
+    call, without = uuid.uuid4().hex, uuid.uuid4().hex
+    scripts.admit([(limit(Kind.CALLS, 1), 1), (limit(Kind.CALLS, 2), 1)], call)
+    scripts.admit([(limit(Kind.REQUESTS, 1), 1)], without)
+
+    for _ in range(2):
+        scripts.now_ms += LOOK_AFTER_MS - 1
+        assert scripts.due() == []
+        scripts.now_ms += 1
+        assert scripts.due() == [call]
+        assert scripts.due() == []
+    scripts.settle(call, 0)
+    scripts.now_ms += LOOK_AFTER_MS
+    assert scripts.due() == []
 
 
 def test_what_was_estimated_too_high_is_given_back_while_it_counts(scripts: Scripts) -> None:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -24,9 +25,15 @@ OFFERED, LIMIT, OFFERED_OVER_S = 6000, 600, 57.0
 
 
 @pytest.fixture(scope="module")
-def quick(make_stack: MakeStack) -> Iterator[Stack]:
+def failpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("failpoints")
+
+
+@pytest.fixture(scope="module")
+def quick(make_stack: MakeStack, failpoints: Path) -> Iterator[Stack]:
     """Two web processes, and a minute of four seconds."""
-    with make_stack("web", "web-2", "worker", "maintenance", "beat", RATE_LIMIT_WINDOW_S="4") as running:
+    names = ("web", "web-2", "worker", "maintenance", "beat")
+    with make_stack(*names, RATE_LIMIT_WINDOW_S="4", FAILPOINTS=str(failpoints)) as running:
         yield running
 
 
@@ -262,6 +269,27 @@ def test_the_slot_of_a_worker_that_died_is_free_again(
     names = [team.group, ok]
     assert quick_tenants.operator.put(f"/api/teams/{team.team_id}/model-groups", json=names).status_code == 200
     eventually(lambda: team.call(job, model_group=ok).status_code == 200, "the slot is free", within_s=10)
+
+
+@pytest.mark.parametrize("point", ["web.call_limited", "worker.recorded"])
+def test_the_slot_of_a_call_whose_end_nobody_could_settle_is_free_again(
+    quick: Stack, quick_tenants: Tenants, failpoints: Path, point: str
+) -> None:
+    """It was never written down, or is on record as ended: no sweeper has an end of it to record."""
+    team = limited_team(quick_tenants, max_calls_in_flight=1)
+    # By the other web process: the first may die.
+    beside = LiveTeam(team.team_id, team.key, team.group, quick.client(team.key, web="web-2"))
+    job, armed = team.open_job(), failpoints / point
+    armed.touch()
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(team.call, job)
+        eventually(lambda: not armed.exists(), f"somebody dies at {point}", within_s=10)
+        assert beside.call(job).status_code == 429
+        if point.startswith("worker"):
+            # gunicorn starts web again by itself.
+            quick.kill("worker")
+            quick.start("worker")
+        eventually(lambda: beside.call(job).status_code == 200, "the slot is free", within_s=30)
 
 
 @pytest.mark.alone

@@ -32,6 +32,8 @@ UNSETTLED_S = 120.0
 MAX_UNSETTLED = 10_000
 #: More tokens than any limit allows.
 MOST_TOKENS = 2**31
+#: In place of the tokens that a call took: the estimate stays.
+UNKNOWN = -1
 
 #: Nobody is there, or nobody answers: other than an error that Redis itself answers with.
 AWAY = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError, TimeoutError)
@@ -111,7 +113,7 @@ class Limiter:
         None: nobody knows, and the estimate stays. Whoever comes second, or is mistaken, changes nothing. Never raises:
         while Redis is away, it is tried again beside.
         """
-        taken = -1 if tokens is None else min(tokens, MOST_TOKENS)
+        taken = UNKNOWN if tokens is None else tokens
         if not await self._is_settled(call_id, taken):
             self._settle_later(call_id, taken)
 
@@ -146,7 +148,7 @@ class Limiter:
         return await self._run(ADMIT, [one.arguments(self._window) for one in asked])
 
     async def _tell_all(self, settled: list[tuple[UUID, int]]) -> list[Any]:
-        return await self._run(SETTLE, [_settling(self._window, call_id, tokens) for call_id, tokens in settled])
+        return await self._run(SETTLE, [settling(self._window, call_id, tokens) for call_id, tokens in settled])
 
     async def _run(self, script: Script, calls: list[tuple[list[str], list[Any]]]) -> list[Any]:
         """An answer for each: an error where that one was refused, which is no trouble of the others'.
@@ -188,25 +190,6 @@ def window_ms() -> tuple[int, int]:
     return width, -(-round(settings.RATE_LIMIT_WINDOW_S * 1000) // width)
 
 
-def settle_lost(call_ids: Iterable[UUID]) -> None:
-    """Free the slots of calls that nobody runs any more, from outside of an event loop. Their tokens age out."""
-    calls = [_settling(window_ms(), call_id, -1) for call_id in call_ids]
-    if not calls:
-        return
-    try:
-        with (
-            redis.Redis.from_url(
-                settings.REDIS_URL, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S
-            ) as client,
-            client.pipeline(transaction=False) as pipeline,
-        ):
-            for keys, arguments in calls:
-                pipeline.eval(SETTLE.text, len(keys), *keys, *arguments)
-            pipeline.execute()
-    except (RedisError, OSError) as error:
-        logger.warning("the slots of %d lost calls are free after their deadlines only: %r", len(calls), error)
-
-
 def _checked(answer: Any) -> Any:
     """The answer. Raises _Unanswered where it is an error."""
     if isinstance(answer, Exception):
@@ -218,8 +201,9 @@ def _ticket(call_id: UUID) -> str:
     return f"limits:call:{call_id}"
 
 
-def _settling(window: Iterable[int], call_id: UUID, tokens: int) -> tuple[list[str], list[Any]]:
-    return [_ticket(call_id)], [*window, str(call_id), tokens]
+def settling(window: Iterable[int], call_id: UUID, tokens: int) -> tuple[list[str], list[Any]]:
+    """SETTLE's keys and arguments."""
+    return [_ticket(call_id)], [*window, str(call_id), min(tokens, MOST_TOKENS)]
 
 
 def _standing(limits: Sequence[Limit], answer: Sequence[int]) -> Standing:

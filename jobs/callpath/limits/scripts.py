@@ -4,17 +4,30 @@ A window is a hash: for each of its buckets, numbered by Redis's own time, how m
 `first` and `last`, between which they are. A bucket counts until the whole window has passed since its end, so that no
 window, wherever it begins, has more than the limit. Calls in flight are a sorted set of their ids, by the time when
 their slot is free in any case. A call's ticket says what it took, once: an admission that is repeated takes nothing
-more, and of two who settle a call the first does.
+more, and of two who settle a call the first does. All calls with slots are in one sorted set besides, by when somebody
+should look whether they are still open.
 """
 
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha1
 
-#: ARGV[1] and [2] are a bucket's width in ms, and how many are a window.
-_WINDOWS = """
+#: All calls with slots.
+WITH_SLOTS = "limits:with-slots"
+#: After so long a call that has a slot is on record, or there is none: a first look, and each further one.
+LOOK_AFTER_MS = 15_000
+
+_NOW = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+"""
+#: ARGV[1] and [2] are a bucket's width in ms, and how many are a window.
+_WINDOWS = (
+    _NOW
+    + f"""
+local with_slots, look_after = '{WITH_SLOTS}', {LOOK_AFTER_MS}
+"""
+    + """
 local width, buckets = tonumber(ARGV[1]), tonumber(ARGV[2])
 
 -- What is used of a window, its first and last bucket, and the current one.
@@ -54,6 +67,7 @@ local function take(key, amount, first, current)
     redis.call('PEXPIRE', key, width * buckets * 2)
 end
 """
+)
 
 #: KEYS: the call's ticket, then one per limit. ARGV: width, buckets, the call's id, for how many ms it may hold its
 #: slots; then for each limit its kind, how much it is, and how much the call takes. Returns which limit refuses it (0:
@@ -113,6 +127,8 @@ if refused_by == 0 and not is_known then
         if limit.kind == 'calls' then
             redis.call('ZADD', limit.key, now + holds, call)
             redis.call('PEXPIRE', limit.key, math.max(holds, redis.call('PTTL', limit.key)))
+            redis.call('ZADD', with_slots, now + look_after, call)
+            redis.call('PEXPIRE', with_slots, math.max(holds, redis.call('PTTL', with_slots)))
             table.insert(ticket.calls, limit.key)
             limit.used = limit.used + 1
         elseif limit.amount > 0 then
@@ -145,6 +161,7 @@ return answer
 SETTLE_TEXT = (
     _WINDOWS
     + """
+redis.call('ZREM', with_slots, ARGV[3])
 local ticket = redis.call('GET', KEYS[1])
 if not ticket then
     return 0
@@ -174,6 +191,18 @@ for _, window in ipairs(ticket.windows) do
     end
 end
 return 1
+"""
+)
+
+#: KEYS: WITH_SLOTS. ARGV: after how many ms to look again, and at how many at most. Returns the calls to look at now.
+DUE_TEXT = (
+    _NOW
+    + """
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, tonumber(ARGV[2]))
+for _, call in ipairs(due) do
+    redis.call('ZADD', KEYS[1], now + tonumber(ARGV[1]), call)
+end
+return due
 """
 )
 
