@@ -59,6 +59,43 @@ def test_a_call_takes_what_it_may_take(limit: int, ceiling: Ceiling, estimate: i
     assert held.is_taken
 
 
+def test_what_a_call_that_is_refused_after_all_gives_back_is_told_as_given_back() -> None:
+    """As it is then, with what others took meanwhile; a request it was."""
+    limits = {"requests_per_minute": 5, "tokens_per_minute": 1000, "calls_in_flight": 5}
+    held, call = limited(**limits), uuid.uuid4()
+    other = Held(held.subjects)
+
+    async def work() -> None:
+        limiter = Limiter()
+        await held.take(limiter, call, ceiling=Ceiling(10, 600), deadline_s=10)
+        assert held.standing.places[1].remaining == 390
+        await other.take(limiter, uuid.uuid4(), ceiling=Ceiling(10, 90), deadline_s=10)
+        await held.give_back(limiter, call)
+        await limiter.close()
+
+    asyncio.run(work())
+
+    requests, tokens, _ = held.standing.places
+    assert (requests.remaining, tokens.remaining) == (4, 900)
+    assert 59 < tokens.reset_s <= 60.5
+    assert not held.is_taken
+
+
+def test_where_nobody_else_took_any_all_tokens_are_there_at_once() -> None:
+    held, call = limited(tokens_per_minute=1000), uuid.uuid4()
+
+    async def work() -> None:
+        limiter = Limiter()
+        await held.take(limiter, call, ceiling=Ceiling(10, 600), deadline_s=10)
+        await held.give_back(limiter, call)
+        await limiter.close()
+
+    asyncio.run(work())
+
+    (tokens,) = held.standing.places
+    assert (tokens.remaining, tokens.reset_s) == (1000, 0)
+
+
 @pytest.mark.parametrize("ceiling", [Ceiling(input=2001, output=None), Ceiling(input=1, output=2000)])
 def test_a_call_that_never_fits_is_told_so(ceiling: Ceiling) -> None:
     held = limited(tokens_per_minute=2000)

@@ -59,9 +59,11 @@ class Scripts:
         keys = [f"limits:call:{call}", *(limit.key for limit, _ in limits)]
         return list(self._admit(keys=keys, args=[WIDTH_MS, BUCKETS, call, 120_000, *each]))
 
-    def settle(self, call: str, tokens: int) -> int:
+    def settle(self, call: str, tokens: int) -> list[int]:
+        """What is used of the window of its tokens, and in how many ms all of it is there again."""
         self._set_clock()
-        return int(self._settle(keys=[f"limits:call:{call}"], args=[WIDTH_MS, BUCKETS, call, tokens]))
+        _, *figures = self._settle(keys=[f"limits:call:{call}"], args=[WIDTH_MS, BUCKETS, call, tokens]) or [b""]
+        return figures
 
     def due(self) -> list[str]:
         """The calls to look at."""
@@ -170,9 +172,9 @@ def test_what_was_estimated_too_high_is_given_back_while_it_counts(scripts: Scri
     scripts.now_ms += WINDOW_MS - 10_000
     scripts.admit([(tokens, 5)])
 
-    assert scripts.settle("early", 20) == 1
+    assert scripts.settle("early", 20) == [25, 60_500]
     assert scripts.admit([(tokens, 0)])[2] == 75
-    assert scripts.settle("early", 0) == 0
+    assert scripts.settle("early", 0) == []
     assert scripts.admit([(tokens, 0)])[2] == 75
     scripts.now_ms += 11_000
     assert scripts.admit([(tokens, 0)])[2] == 95
@@ -184,7 +186,7 @@ def test_what_comes_back_after_it_has_aged_out_is_not_counted_twice(scripts: Scr
     scripts.now_ms += WINDOW_MS + 1_000
     scripts.admit([(tokens, 50)])
 
-    assert scripts.settle("slow", 10) == 1
+    assert scripts.settle("slow", 10) == [50, 60_500]
     assert scripts.admit([(tokens, 0)])[2] == 50
 
 
@@ -192,7 +194,7 @@ def test_tokens_beyond_the_estimate_count_from_when_they_are_known(scripts: Scri
     tokens = limit(Kind.TOKENS, 100)
     scripts.admit([(tokens, 10)], "long")
     scripts.now_ms += 30_000
-    scripts.settle("long", 140)
+    assert scripts.settle("long", 140) == [140, 60_500]
 
     assert scripts.admit([(tokens, 1)])[:3] == [1, 60_500, 0]
     scripts.now_ms += 31_000

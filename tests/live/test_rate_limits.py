@@ -113,6 +113,21 @@ def test_tokens_are_settled_whatever_way_a_call_went(tenants: Tenants) -> None:
         eventually(taken, "the estimate is given back", within_s=10)
 
 
+def test_a_call_that_is_refused_after_all_takes_no_tokens_and_says_so(tenants: Tenants) -> None:
+    team = limited_team(tenants, tokens_per_minute=50_000)
+    job = team.open_job()
+
+    refused = [
+        team.call(job, model_group="none", max_tokens=20_000),
+        team.call(str(uuid.uuid4()), max_tokens=20_000),
+        direct(team, model="none", max_tokens=20_000),
+    ]
+
+    assert [answer.status_code for answer in refused] == [403, 404, 403]
+    assert [figures(answer, "tokens") for answer in refused] == [(50_000, 50_000)] * 3
+    assert {reset_s(answer, "tokens") for answer in refused} == {0}
+
+
 def test_a_failed_calls_tokens_are_given_back(tenants: Tenants) -> None:
     team = limited_team(tenants, "status-400", tokens_per_minute=50_000, max_calls_in_flight=1)
     job = team.open_job()

@@ -59,7 +59,7 @@ class Held:
         """There will be no such call, so it took no tokens. It was a request all the same."""
         if self._is_taken:
             self._is_taken = False
-            await limiter.settle(call_id, tokens=0)
+            self.standing = self.standing.updated(await limiter.settle(call_id, tokens=0))
 
     def _estimate(self, ceiling: Ceiling) -> int:
         """What the call may take. Where it sets no limit to its answer, that shall not be what keeps it out."""

@@ -16,7 +16,7 @@ from config.foundation.batching import Batcher
 from jobs.callpath.connections import connect
 from jobs.callpath.limits.local import LocalLimits
 from jobs.callpath.limits.scripts import ADMIT, SETTLE, Script
-from jobs.callpath.limits.subjects import Kind, Limit, Place, Standing, Subject
+from jobs.callpath.limits.subjects import Kind, Limit, Place, Standing, Subject, Windows
 
 logger = logging.getLogger(__name__)
 
@@ -107,22 +107,27 @@ class Limiter:
             return standing
         return _standing([limit for limit, _ in amounts], answer)
 
-    async def settle(self, call_id: UUID, *, tokens: int | None) -> None:
+    async def settle(self, call_id: UUID, *, tokens: int | None) -> Windows:
         """Free the slots of an admitted call, and count the tokens that it took instead of the estimate.
 
-        None: nobody knows, and the estimate stays. Whoever comes second, or is mistaken, changes nothing. Never raises:
-        while Redis is away, it is tried again beside.
+        None: nobody knows, and the estimate stays. Returns how the windows of its tokens are then, where that is heard.
+        Whoever comes second, or is mistaken, changes nothing. Never raises: while Redis is away, it is tried again
+        beside.
         """
         taken = UNKNOWN if tokens is None else tokens
-        if not await self._is_settled(call_id, taken):
+        windows = await self._settled(call_id, taken)
+        if windows is None:
             self._settle_later(call_id, taken)
+        return windows or {}
 
-    async def _is_settled(self, call_id: UUID, tokens: int) -> bool:
+    async def _settled(self, call_id: UUID, tokens: int) -> Windows | None:
+        """None: it is not."""
         try:
-            _checked(await self._tell((call_id, tokens)))
+            answer = _checked(await self._tell((call_id, tokens)))
         except _Unanswered:
-            return False
-        return True
+            return None
+        figures = zip(answer[::3], answer[1::3], answer[2::3], strict=True)
+        return {key.decode(): (used, reset_ms / 1000) for key, used, reset_ms in figures}
 
     def _settle_later(self, call_id: UUID, tokens: int) -> None:
         if len(self._unsettled) >= MAX_UNSETTLED:
@@ -136,9 +141,9 @@ class Limiter:
         while self._unsettled:
             await asyncio.sleep(AWAY_S)
             tried = list(self._unsettled.items())
-            settled = await asyncio.gather(*(self._is_settled(call_id, tokens) for call_id, (tokens, _) in tried))
-            for (call_id, (_, until)), is_settled in zip(tried, settled, strict=True):
-                if is_settled:
+            settled = await asyncio.gather(*(self._settled(call_id, tokens) for call_id, (tokens, _) in tried))
+            for (call_id, (_, until)), windows in zip(tried, settled, strict=True):
+                if windows is not None:
                     del self._unsettled[call_id]
                 elif time.monotonic() > until:
                     logger.warning("call %s stays counted as it was estimated", call_id)

@@ -60,6 +60,11 @@ local function look(key)
     return used, first, last, current
 end
 
+-- In how many ms all of a window is there again of which something was last taken in a bucket.
+local function reset_of(last)
+    return (last + buckets + 1) * width - now
+end
+
 local function take(key, amount, first, current)
     redis.call('HINCRBY', key, current, amount)
     redis.call('HINCRBY', key, 'used', amount)
@@ -147,7 +152,7 @@ local answer = {refused_by, math.ceil(wait)}
 for _, limit in ipairs(limits) do
     local reset = 0
     if limit.kind ~= 'calls' and limit.used > 0 then
-        reset = (limit.last + buckets + 1) * width - now
+        reset = reset_of(limit.last)
     end
     table.insert(answer, math.max(limit.most - limit.used, 0))
     table.insert(answer, math.ceil(reset))
@@ -157,31 +162,33 @@ return answer
 )
 
 #: KEYS: the call's ticket. ARGV: width, buckets, the call's id, and the tokens that it really took; -1 where nobody
-#: knows, so that the estimate stays. Fewer are given back where they were taken; more count from now on.
+#: knows, so that the estimate stays. Fewer are given back where they were taken; more count from now on. Returns for
+#: each window of tokens its key, what is used of it, and in how many ms all of it is there again; nothing where the
+#: call was settled already.
 SETTLE_TEXT = (
     _WINDOWS
     + """
 redis.call('ZREM', with_slots, ARGV[3])
 local ticket = redis.call('GET', KEYS[1])
 if not ticket then
-    return 0
+    return {}
 end
 redis.call('DEL', KEYS[1])
 ticket = cjson.decode(ticket)
 for _, key in ipairs(ticket.calls) do
     redis.call('ZREM', key, ARGV[3])
 end
-local tokens = tonumber(ARGV[4])
-local more = tokens - ticket.tokens
-if tokens < 0 or more == 0 then
-    return 1
+local tokens, more = tonumber(ARGV[4]), 0
+if tokens >= 0 then
+    more = tokens - ticket.tokens
 end
+local answer = {}
 for _, window in ipairs(ticket.windows) do
     local key, bucket = window[1], window[2]
     if more > 0 then
         local _, first, _, current = look(key)
         take(key, more, first, current)
-    else
+    elseif more < 0 then
         local taken = tonumber(redis.call('HGET', key, bucket) or 0)
         local back = math.min(taken, -more)
         if back > 0 then
@@ -189,8 +196,12 @@ for _, window in ipairs(ticket.windows) do
             redis.call('HINCRBY', key, 'used', -back)
         end
     end
+    local used, _, last = look(key)
+    table.insert(answer, key)
+    table.insert(answer, used)
+    table.insert(answer, used > 0 and math.ceil(reset_of(last)) or 0)
 end
-return 1
+return answer
 """
 )
 

@@ -1,8 +1,11 @@
 """Whom a call is limited by, and how it stands with the limits."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
+
+#: By a limit's key: what is used of its window, and in how many seconds all of it is there again.
+Windows = Mapping[str, tuple[int, float]]
 
 
 class Kind(StrEnum):
@@ -75,6 +78,14 @@ class Standing:
     places: tuple[Place, ...] = ()
     refused_by: Limit | None = None
     retry_after_s: float | None = None
+
+    def updated(self, windows: Windows) -> "Standing":
+        """With these windows' figures."""
+        places = []
+        for place in self.places:
+            used, reset_s = windows.get(place.limit.key, (place.limit.most - place.remaining, place.reset_s))
+            places.append(replace(place, remaining=max(place.limit.most - used, 0), reset_s=reset_s))
+        return replace(self, places=tuple(places))
 
     def tightest(self, kind: Kind) -> Place | None:
         """Of the limits of a kind the one of which the least is left; None where there is none."""
