@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
 from functools import partial
@@ -120,7 +120,8 @@ def open_job_and_admit(*, team: TeamRef, job: NewJob, request: CallRequest) -> t
         metadata=job.metadata,
         ends_with_call=True,
     )
-    statement, parameters = _statement(team=team, job_id=opened.job_id, request=request)
+    # The call is the job's user's. Were he looked up by his name a second time, he might be somebody else by then.
+    statement, parameters = _statement(team=team, job_id=opened.job_id, request=replace(request, user_id=""))
     try:
         row = _fetch(statement, parameters)
         if missed := _missed_prices(row, parameters):

@@ -12,16 +12,17 @@ from django.utils import timezone
 from billing.models import TeamBudget
 from billing.queries.books import breaches
 from jobs.api.openai.requests import _user
-from jobs.callpath.admission import CallRequest, admit
+from jobs.callpath import admission
+from jobs.callpath.admission import CallRequest, NewJob, admit, open_job_and_admit
 from jobs.models import Call, Job
 from jobs.queries.books import JOB_RULES
-from jobs.services.jobs import end_job, open_job
+from jobs.services.jobs import OpenedJob, end_job, open_job
 from modelgroups.services.groups import ModelSpec
 from tenancy.errors import TeamUserBlocked, UserLimitReached
 from tenancy.models import TeamUser, UserLimit
 from tenancy.queries.principals import TeamRef
 from tenancy.queries.users import is_user_id, stored_user_id
-from tenancy.services.users import change_user
+from tenancy.services.users import begin_erasure, change_user
 from tests.concurrency.threads import at_once
 from tests.support.api import Tenant, make_group, make_tenant
 from tests.support.coroutines import run
@@ -109,6 +110,27 @@ def test_a_call_is_its_jobs_users_unless_it_names_one(team: Tenant) -> None:
     assert named.team_user_id == TeamUser.objects.get(user_id="alice").pk != bob
     assert called(team, user_id="alice").team_user_id == named.team_user_id
     assert called(team).team_user_id is None
+
+
+def test_job_and_call_of_one_request_are_one_persons(team: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though his name goes between the two."""
+    opened(team)
+    bob = TeamUser.objects.get()
+
+    def open_and_erase(**job: Any) -> OpenedJob:
+        made = open_job(**job)
+        at_once([partial(begin_erasure, team_pk=team.team_pk, user_id="bob", actor="test")])
+        return made
+
+    monkeypatch.setattr(admission, "open_job", open_and_erase)
+    job = NewJob(job_type="x", user_id="bob", metadata={}, virtual_key_id=None)
+    messages = [{"role": "user", "content": "Hello"}]
+    request = CallRequest("Priced", messages, {"max_tokens": 4}, endpoint="chat/completions", user_id="bob")
+
+    job_id, call_id = open_job_and_admit(team=reference(team), job=job, request=request)
+
+    assert Job.objects.get(pk=job_id).team_user_id == Call.objects.get(pk=call_id).team_user_id == bob.pk
+    assert TeamUser.objects.count() == 1
 
 
 def test_a_refused_call_makes_no_user(team: Tenant) -> None:
