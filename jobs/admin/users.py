@@ -149,8 +149,7 @@ class TeamUserAdmin(ReadOnlyAdmin):
         def act(form: UserForm) -> HttpResponse:
             fields = form.cleaned_data
             change_user(
-                team_pk=user.team_id,
-                user_id=user.user_id,
+                user_pk=user.pk,
                 status=fields["status"],
                 limits={kind: None if fields[kind] is None else Decimal(fields[kind]) for kind in kinds},
                 actor=actor_of(request),
@@ -176,12 +175,7 @@ class TeamUserAdmin(ReadOnlyAdmin):
         user = self.found(request, object_id)
 
         def act(form: EraseForm) -> HttpResponse:
-            erased = begin_erasure(
-                team_pk=user.team_id,
-                user_id=user.user_id,
-                actor=actor_of(request),
-                reason=form.cleaned_data["reason"],
-            )
+            erased = begin_erasure(user_pk=user.pk, actor=actor_of(request), reason=form.cleaned_data["reason"])
             text = f"The user is {erased.user_id} from now on. What is stored of him is erased within minutes."
             return done(request, text, reverse("admin:tenancy_teamuser_change", args=[user.pk]))
 

@@ -5,6 +5,7 @@ from rest_framework import serializers
 from config.foundation.api.fields import ClientIdField, MetadataField, TextField
 from jobs.api.chat import ChatIn
 from jobs.models import Attempt, Call
+from tenancy.queries.users import stored_user_id
 
 
 class JobIn(serializers.Serializer):
@@ -16,8 +17,8 @@ class JobIn(serializers.Serializer):
     metadata = MetadataField()
 
     def validate_user_id(self, value: str | None) -> str:
-        """Null is no user."""
-        return value or ""
+        """Null is no user. Two ids there are that no path can name."""
+        return stored_user_id(value or "")
 
 
 class NewJobOut(serializers.Serializer):

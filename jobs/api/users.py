@@ -78,8 +78,7 @@ class TeamUserView(ApiView):
         data.is_valid(raise_exception=True)
         fields: dict[str, Any] = data.validated_data
         user = change_user(
-            team_pk=team.pk,
-            user_id=user_id,
+            user_pk=users.get_user(team_pk=team.pk, user_id=user_id).pk,
             status=fields.get("status"),
             limits={_KINDS[name].value: amount for name, amount in fields.get("limits", {}).items()},
             actor=actor_of(request),
@@ -91,7 +90,8 @@ class TeamUserView(ApiView):
     def delete(self, request: Request, team_id: str, user_id: str) -> Response:
         """Erase a user: his name at once, all that is stored of him in the background. The books stay as they are."""
         team = _team(request, team_id, scope=self.write_scope)
-        user = begin_erasure(team_pk=team.pk, user_id=user_id, actor=actor_of(request))
+        named = users.get_user(team_pk=team.pk, user_id=user_id)
+        user = begin_erasure(user_pk=named.pk, actor=actor_of(request))
         return Response(presenters.user_body(user), status=202)
 
 

@@ -17,6 +17,7 @@ from django.db import IntegrityError, connection, transaction
 from config.foundation.failpoints import failpoint
 from tenancy.models import TeamUser, WebhookEvent
 from tenancy.queries.tenants import get_team
+from tenancy.queries.users import get_user
 from tenancy.services.users import begin_erasure, end_erasure, is_name_settled
 
 BATCH = 500
@@ -195,7 +196,7 @@ def erase_user_of_team(*, team_id: str, user_id: str, actor: str, reason: str = 
     Raises InvalidInput, TeamNotFound, TeamUserNotFound.
     """
     team = get_team(team_id)
-    user = begin_erasure(team_pk=team.pk, user_id=user_id, actor=actor, reason=reason)
+    user = begin_erasure(user_pk=get_user(team_pk=team.pk, user_id=user_id).pk, actor=actor, reason=reason)
     erase_user(user_pk=user.pk)
     user.refresh_from_db()
     return user

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from tenancy.errors import TeamUserErased
 from tenancy.models import TeamUser, UserLimit
-from tenancy.queries.users import OURS, get_user
+from tenancy.queries.users import OURS
 from tenancy.services import audit
 
 #: For statements of jobs' (parameters: team_pk, user_id): the user as `known` before; and as `seen` now, if he is new
@@ -34,37 +34,35 @@ Limits = Mapping[str, Decimal | None]
 
 
 @transaction.atomic
-def change_user(
-    *, team_pk: int, user_id: str, status: str | None = None, limits: Limits, actor: str, reason: str = ""
-) -> TeamUser:
+def change_user(*, user_pk: int, status: str | None = None, limits: Limits, actor: str, reason: str = "") -> TeamUser:
     """Block or unblock a user ("blocked", "active", None: as it is), and set limits, by UserLimit.Kind.
 
     The audit entry has his number instead of his name: entries stay, and he may have to be forgotten.
-    Raises InvalidInput, TeamUserNotFound, TeamUserErased.
+    Raises TeamUserErased.
     """
-    pk = get_user(team_pk=team_pk, user_id=user_id).pk
-    user = TeamUser.objects.select_for_update(no_key=True).get(pk=pk)
+    user = TeamUser.objects.select_for_update(no_key=True).get(pk=user_pk)
     _require_not_erased(user)
     now_limited = dict(user.limits.values_list("kind", "amount"))
     before = {"status": user.status, **{kind: now_limited.get(kind) for kind in limits}}
     after = {"status": status or user.status, **limits}
     changed_before, changed_after = audit.changes(before, after)
     if not changed_after:
-        return get_user(team_pk=team_pk, user_id=user_id)
-    TeamUser.objects.filter(pk=pk).update(status=after["status"])
+        return user
+    user.status = status or user.status
+    user.save(update_fields=["status"])
     # In this order: it is that of the locks (jobs' migration user_rules).
     for kind in sorted(limits):
-        _set_limit(pk, kind, limits[kind])
+        _set_limit(user_pk, kind, limits[kind])
     audit.record(
         actor=actor,
         action="user.changed",
         subject=_subject(user),
-        team_pk=team_pk,
+        team_pk=user.team_id,
         before=_plain(changed_before),
         after=_plain(changed_after),
         reason=reason,
     )
-    return get_user(team_pk=team_pk, user_id=user_id)
+    return user
 
 
 def _set_limit(user_pk: int, kind: str, amount: Decimal | None) -> None:
@@ -75,14 +73,12 @@ def _set_limit(user_pk: int, kind: str, amount: Decimal | None) -> None:
 
 
 @transaction.atomic
-def begin_erasure(*, team_pk: int, user_id: str, actor: str, reason: str = "") -> TeamUser:
+def begin_erasure(*, user_pk: int, actor: str, reason: str = "") -> TeamUser:
     """Give a user a random pseudonym at once, and mark what else is stored of him to be erased (jobs.services.erasure).
 
-    Repeating it, by the pseudonym, changes nothing. The same name seen again is somebody new. Audit entry: by the
-    pseudonym. Raises InvalidInput, TeamUserNotFound.
+    Repeating it changes nothing. The same name seen again is somebody new. Audit entry: by the pseudonym.
     """
-    pk = get_user(team_pk=team_pk, user_id=user_id).pk
-    user = TeamUser.objects.select_for_update().get(pk=pk)
+    user = TeamUser.objects.select_for_update().get(pk=user_pk)
     if user.status in (TeamUser.Status.ERASING, TeamUser.Status.ERASED):
         return user
     user.user_id = f"{OURS}erased-{uuid.uuid4().hex}"
@@ -90,8 +86,8 @@ def begin_erasure(*, team_pk: int, user_id: str, actor: str, reason: str = "") -
     user.erasure_requested_at = timezone.now()
     user.save(update_fields=["user_id", "status", "erasure_requested_at"])
     for kind in sorted(UserLimit.Kind.values):
-        _set_limit(pk, kind, None)
-    audit.record(actor=actor, action="user.erasure_began", subject=user.user_id, team_pk=team_pk, reason=reason)
+        _set_limit(user_pk, kind, None)
+    audit.record(actor=actor, action="user.erasure_began", subject=user.user_id, team_pk=user.team_id, reason=reason)
     return user
 
 

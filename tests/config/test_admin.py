@@ -107,7 +107,7 @@ def make_world(name: str) -> None:
         job = make_job(team)
         make_call(job, attempts=1)
         limits = {"credits": Decimal(5), "direct_cost": Decimal("0.5")}
-        change_user(team_pk=team.pk, user_id="u", limits=limits, actor="test")
+        change_user(user_pk=TeamUser.objects.get(team=team).pk, limits=limits, actor="test")
         endpoint = create_endpoint(owner=team, url="https://8.8.8.8/", event_types=[], description=name)
         send_test(endpoint_id=endpoint.row.id, team_pk=team.pk)
         audit.record(actor="test", action="team.changed", subject=team.team_id, team_pk=team.pk, after={"name": name})

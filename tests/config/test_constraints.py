@@ -13,7 +13,7 @@ from django.db import IntegrityError, connection, models, transaction
 
 from billing.services.refill_uploads import create_upload
 from config.foundation.constraints import violated
-from tenancy.models import Alert, Team
+from tenancy.models import Alert, Team, TeamUser
 from tenancy.services import audit
 from tenancy.services.alerts import Finding, open_alert
 from tenancy.services.users import change_user
@@ -236,7 +236,7 @@ def world(tenant: Tenant, settings: Any) -> Tenant:
         "job_id"
     ]
     limits = {"credits": Decimal(0), "direct_cost": Decimal(0)}
-    change_user(team_pk=tenant.team_pk, user_id="u", limits=limits, actor="test")
+    change_user(user_pk=TeamUser.objects.get().pk, limits=limits, actor="test")
     with connection.cursor() as cursor:
         failed = (
             f"{CALL} VALUES (%s, %s, %s, 'G', '', 'failed', 'timeout', '', false, 0, 0, 0, '', now(), now(), now())"

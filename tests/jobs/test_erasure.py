@@ -94,7 +94,7 @@ def figures(team: Tenant) -> list[Any]:
 
 
 def begun(team: Tenant, user_id: str = MARK) -> TeamUser:
-    return begin_erasure(team_pk=team.team_pk, user_id=user_id, actor="test")
+    return begin_erasure(user_pk=TeamUser.objects.get(team_id=team.team_pk, user_id=user_id).pk, actor="test")
 
 
 def status() -> str:
@@ -174,7 +174,7 @@ def test_erasing_again_changes_nothing(team: Tenant) -> None:
 
 def test_the_audit_log_has_his_pseudonym(team: Tenant) -> None:
     opened(team)
-    user = begin_erasure(team_pk=team.team_pk, user_id=MARK, actor="team:1", reason="his request")
+    user = begin_erasure(user_pk=TeamUser.objects.get().pk, actor="team:1", reason="his request")
     entry = AuditEntry.objects.get(action="user.erasure_began")
     assert (entry.subject, entry.actor, entry.reason) == (user.user_id, "team:1", "his request")
     assert entry.team_id == team.team_pk

@@ -10,6 +10,7 @@ from jobs.models import Attempt, Call, Job
 from jobs.services.jobs import end_job, open_job
 from tenancy.models import AuditEntry, TeamUser
 from tenancy.queries.principals import TeamRef
+from tenancy.queries.users import stored_user_id
 from tests.support.api import ApiClient, Tenant, make_operator, make_tenant
 
 pytestmark = pytest.mark.django_db
@@ -81,6 +82,18 @@ def test_a_job_is_opened_for_a_user_and_he_can_be_asked_for(tenant: Tenant) -> N
     assert (user["user_id"], user["status"]) == ("user:1", "active")
     assert user["limits"] == {"credits_per_month": None, "direct_cost_usd_per_month": None}
     assert Job.objects.get(pk=job_id).team_user == TeamUser.objects.get(user_id="user:1")
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_a_user_whom_no_path_could_name_is_stored_by_his_digest(tenant: Tenant, name: str) -> None:
+    body = {"team_id": tenant.team_id, "job_type": "x", "user_id": name}
+    assert tenant.api.post("/api/jobs/create", body).status_code == 200
+
+    (user,) = tenant.api.get(path(tenant)).json()["users"]
+
+    assert user["user_id"] == stored_user_id(name) != name
+    assert tenant.api.get(path(tenant, user["user_id"], "usage")).json()["summary"]["total_jobs"] == 1
+    assert tenant.api.delete(path(tenant, user["user_id"])).status_code == 202
 
 
 def test_usage_goes_by_his_jobs_and_his_calls(tenant: Tenant) -> None:
