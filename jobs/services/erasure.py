@@ -29,6 +29,12 @@ TURN_S = 5.0
 #: Nothing will be stored of it any more. A worker that was taken for dead may come back until the call's deadline.
 _IS_OVER = "(c.ended_at IS NOT NULL AND (c.state <> 'interrupted' OR c.deadline_at < now() - interval '1 minute'))"
 
+#: Something is kept with it that he may be known by.
+_HAS_TEXTS = """
+    (c.purpose <> '' OR EXISTS (SELECT FROM jobs_callcontent t WHERE t.call_id = c.id)
+     OR EXISTS (SELECT FROM tenancy_idempotencyrecord r WHERE r.claimed_for = c.id))
+"""
+
 _NEXT_JOBS = f"""
     SELECT j.created_at, j.id FROM jobs_job j
     WHERE j.team_user_id = %(user_pk)s AND (j.created_at, j.id) > (%(after_at)s, %(after_id)s)
@@ -41,9 +47,8 @@ _NEXT_JOBS = f"""
 
 _NEXT_CALLS = f"""
     SELECT c.created_at, c.id FROM jobs_call c
-    WHERE c.team_user_id = %(user_pk)s AND (c.created_at, c.id) > (%(after_at)s, %(after_id)s) AND {_IS_OVER}
-        AND (c.purpose <> '' OR EXISTS (SELECT FROM jobs_callcontent t WHERE t.call_id = c.id)
-             OR EXISTS (SELECT FROM tenancy_idempotencyrecord r WHERE r.claimed_for = c.id))
+    WHERE c.team_user_id = %(user_pk)s AND (c.created_at, c.id) > (%(after_at)s, %(after_id)s)
+        AND {_IS_OVER} AND {_HAS_TEXTS}
     ORDER BY c.created_at, c.id
     LIMIT %(batch)s
     FOR NO KEY UPDATE OF c
@@ -60,10 +65,10 @@ _ERASE_CALLS = (
     _FORGET_REPLIES,
 )
 
-#: Whether anything of his is still to be erased, or still open.
+#: Whether anything of his is still to be erased, or still open. Also what has ended behind the batches' back.
 _IS_LEFT = f"""
     SELECT EXISTS (SELECT FROM jobs_job WHERE team_user_id = %(user_pk)s AND user_id <> %(pseudonym)s)
-        OR EXISTS (SELECT FROM jobs_call c WHERE c.team_user_id = %(user_pk)s AND NOT {_IS_OVER})
+        OR EXISTS (SELECT FROM jobs_call c WHERE c.team_user_id = %(user_pk)s AND (NOT {_IS_OVER} OR {_HAS_TEXTS}))
 """  # noqa: S608
 
 #: Of a team's events those of his jobs and calls: all that name a user, a job or a purpose.

@@ -4,6 +4,7 @@ import io
 import json
 import time
 import uuid
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -216,6 +217,25 @@ def test_a_call_whose_worker_may_come_back_is_waited_for(team: Tenant) -> None:
 
     Call.objects.filter(pk=call.pk).update(deadline_at=timezone.now() - timedelta(minutes=2))
     assert finished() == 1
+
+
+def test_a_call_that_ends_behind_the_batches_is_not_forgotten(team: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended(opened(team))
+    call = called(None, TeamUser.objects.get(), state="running")
+    begun(team)
+    erase_calls = erasure._erase_calls
+
+    def and_one_ends(user: TeamUser) -> Iterator[int]:
+        yield from erase_calls(user)
+        Call.objects.filter(pk=call.pk).update(state="succeeded", ended_at=timezone.now())
+
+    with monkeypatch.context() as late:
+        late.setattr(erasure, "_erase_calls", and_one_ends)
+        assert erase_users() == 0
+    assert status() == "erasing"
+    assert finished() == 1
+    assert traces() == []
+    assert (CallContent.objects.count(), IdempotencyRecord.objects.count()) == (0, 0)
 
 
 def test_whoever_still_knew_the_name_is_waited_for(team: Tenant) -> None:
