@@ -284,11 +284,17 @@ _RECORD_OUTCOMES = """
     RETURNING c.id, c.state, c.cause
 """
 RECORD_OUTCOMES = _RECORD_OUTCOMES.replace("-- more", "")
-#: What was asked and answered, where that is kept (null where not) and for how long.
+#: What was asked and answered, where that is kept (null where not) and for how long. Of a call that was taken for
+#: lost, too, but not if it was a user's, or in the job of one, who is being erased: nobody would look at it again.
 _CONTENT = """
     , content AS (
         INSERT INTO jobs_callcontent (call_id, request, answer, erase_at)
-        VALUES (%(call_id)s, %(content)s, %(answer)s, now() + make_interval(secs => %(keep_s)s))
+        SELECT c.id, %(content)s::bytea, %(answer)s::bytea, now() + make_interval(secs => %(keep_s)s)
+        FROM jobs_call c LEFT JOIN jobs_job j ON j.id = c.job_id
+        WHERE c.id = %(call_id)s
+            AND (c.state = 'running' OR NOT EXISTS (
+                SELECT FROM tenancy_teamuser u
+                WHERE u.id IN (c.team_user_id, j.team_user_id) AND u.status IN ('erasing', 'erased')))
         ON CONFLICT (call_id) DO UPDATE
         SET request = EXCLUDED.request, answer = EXCLUDED.answer, erase_at = EXCLUDED.erase_at
     )

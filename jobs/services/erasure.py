@@ -26,8 +26,11 @@ EVENTS_BATCH = 5000
 #: How long one task goes on, so that the sweepers, which wait in the same queue, get their turn.
 TURN_S = 5.0
 
-#: Nothing will be stored of it any more. A worker that was taken for dead may come back until the call's deadline.
-_IS_OVER = "(c.ended_at IS NOT NULL AND (c.state <> 'interrupted' OR c.deadline_at < now() - interval '1 minute'))"
+#: Nothing will be stored of it any more. The worker of a call that the sweeper ended may be just about to.
+_IS_OVER = """
+    (c.ended_at IS NOT NULL
+     AND (c.cause NOT IN ('interrupted', 'deadline') OR c.deadline_at < now() - interval '1 minute'))
+"""
 
 #: Something is kept with it that he may be known by.
 _HAS_TEXTS = """

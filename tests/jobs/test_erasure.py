@@ -2,9 +2,7 @@
 
 import io
 import json
-import time
 import uuid
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -16,23 +14,19 @@ from django.utils import timezone
 
 from billing.models import LedgerEntry
 from billing.queries.books import breaches
-from config.foundation import encryption
-from jobs.models import Attempt, Call, CallContent, Job, LateChange
+from jobs.models import Call, CallContent, Job, LateChange
 from jobs.queries.books import JOB_RULES
 from jobs.services import erasure
 from jobs.services.erasure import erase_user, erase_users
-from jobs.services.jobs import end_job, open_job
 from tenancy.models import AuditEntry, IdempotencyRecord, Team, TeamUser, WebhookDelivery, WebhookEvent
-from tenancy.queries.principals import TeamRef
 from tenancy.services.users import begin_erasure
 from tenancy.services.webhooks import delivery, sending
 from tenancy.services.webhooks.endpoints import create_endpoint
 from tenancy.services.webhooks.outbox import dispatch_events
 from tests.support.api import Tenant, make_tenant
+from tests.support.erasure import MARK, begun, called, ended, finished, opened, status, traces
 
 pytestmark = pytest.mark.django_db(transaction=True)
-#: Whatever tells who he was has this in it.
-MARK = "bob-the-builder"
 
 
 @pytest.fixture
@@ -42,73 +36,12 @@ def team(transactional_db: None) -> Tenant:
     return tenant
 
 
-def opened(team: Tenant, user_id: str = MARK) -> Job:
-    reference = TeamRef(team.team_pk, team.team_id, team.organization_id, is_suspended=False)
-    metadata = {"name": user_id}
-    job = open_job(team=reference, virtual_key_id=None, job_type="x", user_id=user_id, metadata=metadata)
-    return Job.objects.get(pk=job.job_id)
-
-
-def ended(job: Job) -> None:
-    end_job(job_id=job.id, team_pk=None, status="completed", metadata={}, error_message=job.user_id, actor="test")
-
-
-def called(job: Job | None, user: TeamUser | None, *, state: str = "succeeded") -> Call:
-    """A call with all that can be kept of one."""
-    now = timezone.now()
-    team_pk = job.team_id if job else user.team_id if user else 0
-    has_ended = state != "running"
-    call = Call.objects.create(
-        team_id=team_pk, job=job, team_user=user, model_group="G", purpose=MARK, state=state, prompt_tokens=3,
-        cost_usd="0.25" if has_ended else 0, deadline_at=now, ended_at=now if has_ended else None,
-    )  # fmt: skip
-    if has_ended:
-        Attempt.objects.create(
-            call=call, sequence=1, model_name="m", outcome="succeeded", latency_ms=1, started_at=now, cost_usd="0.25",
-            prompt_tokens=3,
-        )  # fmt: skip
-    CallContent.objects.create(call=call, request=MARK.encode(), answer=MARK.encode(), published_at=now)
-    reply = encryption.encrypt(MARK.encode())
-    IdempotencyRecord.objects.create(scope="s", key=str(call.id), request_hash=b"h", reply=reply, claimed_for=call.id)
-    return call
-
-
-def traces() -> list[str]:
-    """The tables in which something still says who he was."""
-    found = []
-    with connection.cursor() as cursor:
-        for table in connection.introspection.table_names(cursor):
-            # What is encrypted is compared by its row's being there, below.
-            cursor.execute(f"SELECT count(*) FROM {table} t WHERE t::text LIKE %s", [f"%{MARK}%"])  # noqa: S608
-            (count,) = cursor.fetchone()
-            if count:
-                found.append(table)
-    return sorted(found)
-
-
 def figures(team: Tenant) -> list[Any]:
     """All that the team and its customers are shown of the books."""
     paths = ("usage", "statement")
     shown = [team.api.get(f"/api/teams/{team.team_id}/{name}").json() for name in paths]
     entries = list(LedgerEntry.objects.order_by("sequence").values())
     return [*shown, entries, list(Call.objects.order_by("id").values("id", "cost_usd", "prompt_tokens", "state"))]
-
-
-def begun(team: Tenant, user_id: str = MARK) -> TeamUser:
-    return begin_erasure(user_pk=TeamUser.objects.get(team_id=team.team_pk, user_id=user_id).pk, actor="test")
-
-
-def status() -> str:
-    return TeamUser.objects.order_by("id").first().status  # type: ignore[union-attr]
-
-
-def finished(*, within_s: float = 60) -> int:
-    """How many are erased in the end: the transactions of tests beside this one are waited for, too."""
-    erased, deadline = 0, time.monotonic() + within_s
-    while TeamUser.objects.filter(status="erasing").exists() and time.monotonic() < deadline:
-        erased += erase_users()
-        time.sleep(0.02)
-    return erased
 
 
 def test_nothing_is_left_of_him_and_the_books_are_as_they_were(team: Tenant) -> None:
@@ -204,55 +137,6 @@ def test_open_jobs_and_calls_are_erased_once_they_have_ended(team: Tenant) -> No
     Call.objects.filter(pk=call.pk).update(state="succeeded", ended_at=timezone.now())
     assert finished() == 1
     assert traces() == []
-
-
-def test_a_call_whose_worker_may_come_back_is_waited_for(team: Tenant) -> None:
-    opened(team)
-    call = called(None, TeamUser.objects.get())
-    interrupted = {"state": "interrupted", "cause": "interrupted"}
-    Call.objects.update(deadline_at=timezone.now(), **interrupted)
-    ended(Job.objects.get())
-    begun(team)
-    assert erase_users() == 0
-
-    Call.objects.filter(pk=call.pk).update(deadline_at=timezone.now() - timedelta(minutes=2))
-    assert finished() == 1
-
-
-def test_a_call_that_ends_behind_the_batches_is_not_forgotten(team: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    ended(opened(team))
-    call = called(None, TeamUser.objects.get(), state="running")
-    begun(team)
-    erase_calls = erasure._erase_calls
-
-    def and_one_ends(user: TeamUser) -> Iterator[int]:
-        yield from erase_calls(user)
-        Call.objects.filter(pk=call.pk).update(state="succeeded", ended_at=timezone.now())
-
-    with monkeypatch.context() as late:
-        late.setattr(erasure, "_erase_calls", and_one_ends)
-        assert erase_users() == 0
-    assert status() == "erasing"
-    assert finished() == 1
-    assert traces() == []
-    assert (CallContent.objects.count(), IdempotencyRecord.objects.count()) == (0, 0)
-
-
-def test_whoever_still_knew_the_name_is_waited_for(team: Tenant) -> None:
-    """A job that is being opened in the moment in which the name goes."""
-    ended(opened(team))
-    other = connection.copy()
-    try:
-        with other.cursor() as cursor:
-            cursor.execute("BEGIN")
-            cursor.execute("SELECT pg_current_xact_id()")
-            begun(team)
-            assert erase_users() == 0
-            assert status() == "erasing"
-            cursor.execute("COMMIT")
-    finally:
-        other.close()
-    assert finished() == 1
 
 
 def test_a_big_user_is_erased_in_batches_and_turns(team: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
