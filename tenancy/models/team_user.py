@@ -32,7 +32,7 @@ class TeamUser(models.Model):
     #: Up to an hour late, so that the hot path seldom writes it.
     last_seen_at = models.DateTimeField()
     erasure_requested_at = models.DateTimeField(null=True, blank=True)
-    #: Whatever wrote his name before he got a pseudonym had begun by this transaction's time.
+    #: Whatever wrote his name before he got a pseudonym is a transaction before this one.
     erasure_xid = models.BigIntegerField(null=True, editable=False)
     erased_at = models.DateTimeField(null=True, blank=True)
 

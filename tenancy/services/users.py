@@ -103,26 +103,39 @@ def end_erasure(*, user_pk: int) -> bool:
     return True
 
 
+#: Whether nobody's statement looks at the database as it was before the user's row was written for the last time: one
+#: that waits for a lock, say, and has written nothing yet, so that it has no transaction's id. These columns are shown
+#: to every role. Nobody else writes the row meanwhile, because nobody can name him.
+_OLD_VIEWS_ARE_GONE = """
+    SELECT NOT EXISTS (
+        SELECT FROM pg_stat_activity
+        WHERE datname = current_database() AND usesysid IS NOT NULL AND pid <> pg_backend_pid()
+            AND age(backend_xmin) >= age(u.xmin))
+    FROM tenancy_teamuser u WHERE u.id = %s AND u.erasure_xid IS NULL
+"""
+_NOTE_TRANSACTIONS = """
+    UPDATE tenancy_teamuser SET erasure_xid = pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+    WHERE id = %s AND erasure_xid IS NULL
+"""
+_TRANSACTIONS_ARE_OVER = """
+    SELECT COALESCE(erasure_xid <= pg_snapshot_xmin(pg_current_snapshot())::text::bigint, false)
+    FROM tenancy_teamuser WHERE id = %s
+"""
+
+
 def is_name_settled(user_pk: int) -> bool:
     """Whether all transactions are over that may still have known an erased user's name.
 
-    The first look, after the name's change has committed, writes down up to which transaction these are.
+    To be asked after the name's change has committed, until it is true, and not within a transaction. Whoever read the
+    name has either a statement that still does, or a transaction that wrote: when there are no such statements any
+    more, it is written down up to which transaction that may be.
     """
     with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            UPDATE tenancy_teamuser SET erasure_xid = pg_snapshot_xmax(pg_current_snapshot())::text::bigint
-            WHERE id = %s AND erasure_xid IS NULL
-            """,
-            [user_pk],
-        )
-        cursor.execute(
-            """
-            SELECT erasure_xid <= pg_snapshot_xmin(pg_current_snapshot())::text::bigint
-            FROM tenancy_teamuser WHERE id = %s
-            """,
-            [user_pk],
-        )
+        cursor.execute(_OLD_VIEWS_ARE_GONE, [user_pk])
+        if cursor.fetchone() == (True,):
+            # Later than that look: a transaction that was a statement then has its id by now.
+            cursor.execute(_NOTE_TRANSACTIONS, [user_pk])
+        cursor.execute(_TRANSACTIONS_ARE_OVER, [user_pk])
         (is_settled,) = cursor.fetchone()
     return bool(is_settled)
 

@@ -88,14 +88,17 @@ def test_a_call_that_ends_behind_the_batches_is_not_forgotten(team: Tenant, monk
     assert (CallContent.objects.count(), IdempotencyRecord.objects.count()) == (0, 0)
 
 
-def test_whoever_still_knew_the_name_is_waited_for(team: Tenant) -> None:
-    """A job that is being opened in the moment in which the name goes."""
+@pytest.mark.parametrize(
+    "begin", [("BEGIN", "SELECT pg_current_xact_id()"), ("BEGIN ISOLATION LEVEL REPEATABLE READ", "SELECT 1")]
+)
+def test_whoever_still_knew_the_name_is_waited_for(team: Tenant, begin: tuple[str, str]) -> None:
+    """A job that is being opened in the moment in which the name goes, and has written something or not yet."""
     ended(opened(team))
     other = connection.copy()
     try:
         with other.cursor() as cursor:
-            cursor.execute("BEGIN")
-            cursor.execute("SELECT pg_current_xact_id()")
+            for statement in begin:
+                cursor.execute(statement)
             begun(team)
             assert erase_users() == 0
             assert status() == "erasing"
