@@ -9,8 +9,9 @@ from tenancy.models.team_user import TeamUser
 class UserLimit(models.Model):
     """One row per user and kind; no row: no limit. `month`, `taken` and `reserved` are written by triggers only.
 
-    They are a running count (jobs' migration user_rules), so that a lock on the row decides, and no read before it. Two
-    rows and not two columns of the user's, because they are locked at different places among other locks (ADR 64).
+    They are a running count (jobs' migration user_rules), which begins with what was used before there was a limit, so
+    that a lock on the row decides, and no read before it. Two rows and not two columns of the user's, because they are
+    locked at different places among other locks (ADR 64).
     """
 
     class Kind(models.TextChoices):
@@ -25,7 +26,7 @@ class UserLimit(models.Model):
     kind = models.CharField(max_length=16, choices=Kind.choices)
     #: Credits, or USD.
     amount = models.DecimalField(max_digits=24, decimal_places=12)
-    #: The month's first day. Null, or another month: the next job or call counts anew.
+    #: The month's first day. The first job or call of another month counts anew.
     month = models.DateField(null=True, blank=True)
     taken = models.DecimalField(max_digits=24, decimal_places=12, default=0, db_default=0)
     #: By calls that run, at what they were estimated at.

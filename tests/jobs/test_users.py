@@ -1,12 +1,15 @@
 """A team's users: seen by their jobs and calls, blocked, and held to what they may use."""
 
 import hashlib
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from billing.models import TeamBudget
@@ -21,7 +24,7 @@ from modelgroups.services.groups import ModelSpec
 from tenancy.errors import TeamUserBlocked, UserLimitReached
 from tenancy.models import TeamUser, UserLimit
 from tenancy.queries.principals import TeamRef
-from tenancy.queries.users import is_user_id, stored_user_id
+from tenancy.queries.users import allowances_of, is_user_id, stored_user_id
 from tenancy.services.users import begin_erasure, change_user
 from tests.concurrency.threads import at_once
 from tests.support.api import Tenant, make_group, make_tenant
@@ -186,6 +189,60 @@ def test_a_charged_credit_stays_taken(team: Tenant) -> None:
 
     with pytest.raises(UserLimitReached):
         opened(team)
+
+
+def test_what_was_used_before_is_counted_when_the_limit_is_set(team: Tenant) -> None:
+    """Not by those who are refused: they would count it again and again, and forget it each time."""
+    opened(team)
+    opened(team)
+    ended(called(team, user_id="bob"), cost_usd="0.25")
+    called(team, user_id="bob", max_tokens=10)
+
+    bob = limited(team, credits="1", direct_cost="0.125")
+
+    assert (taken("credits"), taken("direct_cost")) == ((2, 0), (Decimal("0.25"), Decimal("0.10")))
+    used = {kind: (allowance.taken, allowance.reserved) for kind, allowance in allowances_of(bob).items()}
+    assert used == {"credits": (2, 0), "direct_cost": (Decimal("0.25"), Decimal("0.10"))}
+    with pytest.raises(UserLimitReached):
+        opened(team)
+    with pytest.raises(UserLimitReached):
+        called(team, user_id="bob")
+
+
+def test_a_limit_that_is_set_while_a_job_is_opened_counts_it(team: Tenant) -> None:
+    opened(team)
+    is_open = threading.Event()
+
+    def open_slowly() -> None:
+        with transaction.atomic():
+            opened(team)
+            is_open.set()
+            time.sleep(0.3)
+
+    def limit() -> None:
+        assert is_open.wait(10)
+        limited(team, credits="5")
+
+    assert at_once([open_slowly, limit]) == [None, None]
+    assert taken("credits") == (2, 0)
+
+
+def test_a_limit_that_is_set_while_a_call_is_admitted_counts_it(team: Tenant) -> None:
+    call = called(team, user_id="bob")
+    is_settled = threading.Event()
+
+    def settle_slowly() -> None:
+        with transaction.atomic():
+            ended(call, cost_usd="0.25")
+            is_settled.set()
+            time.sleep(0.3)
+
+    def limit() -> None:
+        assert is_settled.wait(10)
+        limited(team, direct_cost="5")
+
+    assert at_once([settle_slowly, limit]) == [None, None]
+    assert taken("direct_cost") == (Decimal("0.25"), 0)
 
 
 def test_a_new_month_counts_anew(team: Tenant) -> None:
