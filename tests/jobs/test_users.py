@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from billing.models import TeamBudget
@@ -259,6 +259,38 @@ def test_a_new_month_counts_anew(team: Tenant) -> None:
     assert taken("credits") == (1, 0)
     with pytest.raises(UserLimitReached):
         opened(team)
+
+
+def test_jobs_and_calls_of_one_statement_count_once(team: Tenant) -> None:
+    """In a month in which nothing was counted yet, too."""
+    bob = limited_in_old_months(team)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH ids AS MATERIALIZED (SELECT gen_random_uuid() AS id FROM generate_series(1, 2)),
+            hold AS (
+                INSERT INTO billing_credithold (id, account_id, job_id, amount, state, created_at)
+                SELECT gen_random_uuid(), %(team)s, id, 1, 'held', now() FROM ids
+            )
+            INSERT INTO jobs_job
+                (id, team_id, team_user_id, user_id, job_type, status, metadata, error_message, created_at, expires_at,
+                 ends_with_call)
+            SELECT id, %(team)s, %(user)s, 'bob', 'x', 'pending', '{}', '', now(), now(), false FROM ids
+            """,
+            {"team": team.team_pk, "user": bob.pk},
+        )
+    call = {"team_id": team.team_pk, "team_user": bob, "model_group": "G", "deadline_at": timezone.now()}
+    Call.objects.bulk_create([Call(**call, reserved_usd=Decimal("0.5")) for _ in range(2)])
+
+    assert (taken("credits"), taken("direct_cost")) == ((2, 0), (0, 1))
+
+
+def limited_in_old_months(team: Tenant) -> TeamUser:
+    """Of whom nothing was counted in this one."""
+    fail(opened(team))
+    bob = limited(team, credits="5", direct_cost="5")
+    UserLimit.objects.update(month=(datetime.now(UTC).replace(day=1) - timedelta(days=1)).date().replace(day=1))
+    return bob
 
 
 def test_direct_calls_are_reserved_and_settled(team: Tenant) -> None:
