@@ -172,6 +172,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "sweep calls": {"task": "jobs.sweep_calls", "schedule": 5.0, "options": {"expires": 5}},
     "sweep jobs": {"task": "jobs.sweep_jobs", "schedule": 30.0, "options": {"expires": 30}},
     "erase contents": {"task": "jobs.erase_contents", "schedule": 30.0, "options": {"expires": 30}},
+    "give jobs their users": {"task": "jobs.give_jobs_their_users", "schedule": 10.0, "options": {"expires": 10}},
     "erase users": {"task": "jobs.erase_users", "schedule": 10.0, "options": {"expires": 10}},
     "expire credits": {"task": "billing.expire_credits", "schedule": 60.0, "options": {"expires": 60}},
     "run refill policies": {

@@ -8,7 +8,7 @@ from celery import shared_task
 from config.foundation.failpoints import failpoint
 from jobs.callpath import idempotency, stored
 from jobs.callpath.limits.sweeping import settle_lost, settle_unheard
-from jobs.services import alerts, books, calls, erasure, jobs, rollups
+from jobs.services import alerts, books, calls, erasure, jobs, old_users, rollups
 
 if TYPE_CHECKING:
     from jobs.callpath.runner import Runner
@@ -52,6 +52,12 @@ def erase_contents() -> None:
 def erase_users() -> None:
     """Go on with the users who are being erased."""
     erasure.erase_users()
+
+
+@shared_task(name="jobs.give_jobs_their_users")
+def give_jobs_their_users() -> None:
+    """Give jobs that were written before there were users theirs."""
+    old_users.give_jobs_their_users()
 
 
 @shared_task(name="jobs.sweep_jobs")

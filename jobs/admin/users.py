@@ -16,10 +16,11 @@ from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminIntegerFiel
 
 from config.foundation.limits import MAX_CREDITS
 from jobs.queries.usage import UserUsage, parse_period, user_usage
+from jobs.services.erasure import request_erasure
 from tenancy.admin import ReadOnlyAdmin, ReadOnlyInline, actor_of, in_a_row, link
 from tenancy.admin.forms import ConfirmForm, ConsoleForm, ReasonField, done, form_page
 from tenancy.models import TeamUser, UserLimit
-from tenancy.services.users import begin_erasure, change_user
+from tenancy.services.users import change_user
 
 
 class UserForm(ConfirmForm):
@@ -175,7 +176,7 @@ class TeamUserAdmin(ReadOnlyAdmin):
         user = self.found(request, object_id)
 
         def act(form: EraseForm) -> HttpResponse:
-            erased = begin_erasure(user_pk=user.pk, actor=actor_of(request), reason=form.cleaned_data["reason"])
+            erased = request_erasure(user_pk=user.pk, actor=actor_of(request), reason=form.cleaned_data["reason"])
             text = f"The user is {erased.user_id} from now on. What is stored of him is erased within minutes."
             return done(request, text, reverse("admin:tenancy_teamuser_change", args=[user.pk]))
 

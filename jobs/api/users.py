@@ -14,12 +14,13 @@ from jobs.api import presenters
 from jobs.api.user_serializers import TeamUserIn, TeamUserListOut, TeamUserOut, TeamUserUsageOut
 from jobs.api.views import PERIOD_PARAMETER
 from jobs.queries import usage
+from jobs.services.erasure import request_erasure
 from tenancy.api.base import ApiView
 from tenancy.api.permissions import AnyKey, actor_of, principal_of
 from tenancy.models import TeamUser, UserLimit
 from tenancy.queries import tenants, users
 from tenancy.queries.principals import TeamRef
-from tenancy.services.users import begin_erasure, change_user
+from tenancy.services.users import change_user
 
 _KINDS = {
     "credits_per_month": UserLimit.Kind.CREDITS,
@@ -91,7 +92,7 @@ class TeamUserView(ApiView):
         """Erase a user: his name at once, all that is stored of him in the background. The books stay as they are."""
         team = _team(request, team_id, scope=self.write_scope)
         named = users.get_user(team_pk=team.pk, user_id=user_id)
-        user = begin_erasure(user_pk=named.pk, actor=actor_of(request))
+        user = request_erasure(user_pk=named.pk, actor=actor_of(request))
         return Response(presenters.user_body(user), status=202)
 
 

@@ -73,6 +73,10 @@ class Job(models.Model):
             models.Index(
                 fields=["team_user", "created_at", "id"], condition=~Q(team_user=None), name="jobs_of_team_user"
             ),
+            # Empty, but for what was written before there were users (jobs.services.old_users).
+            models.Index(
+                fields=["team", "user_id"], condition=~Q(user_id="") & Q(team_user=None), name="jobs_without_their_user"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -1,6 +1,6 @@
 """Erasing a team's user: what is stored of him goes, what the books are made of stays (docs/adr/0064).
 
-He has got a pseudonym before (tenancy.services.users.begin_erasure). Here his ended jobs get it, too, and lose metadata
+He has got a pseudonym before (request_erasure). Here his ended jobs get it, too, and lose metadata
 and messages; calls lose purposes, prompts and answers; replies under an Idempotency-Key and webhook events that tell of
 them are deleted. No amount, time, state or model is touched. In batches, each a transaction: killed anywhere, the next
 run finds what is left. Jobs and calls that are open are left until they have ended.
@@ -15,6 +15,7 @@ from uuid import UUID
 from django.db import IntegrityError, connection, transaction
 
 from config.foundation.failpoints import failpoint
+from jobs.services.old_users import give_his_jobs
 from tenancy.models import TeamUser, WebhookEvent
 from tenancy.queries.tenants import get_team
 from tenancy.queries.users import get_user
@@ -198,13 +199,24 @@ def _forget_events(user: TeamUser) -> bool:
         after = rows[-1][0]
 
 
+def request_erasure(*, user_pk: int, actor: str, reason: str = "") -> TeamUser:
+    """Give a user a pseudonym at once, and have the rest erased by the beat. Repeating it changes nothing.
+
+    What is his by name only is made his before, because nobody could say so afterwards.
+    """
+    user = TeamUser.objects.get(pk=user_pk)
+    if user.status in (TeamUser.Status.ACTIVE, TeamUser.Status.BLOCKED):
+        give_his_jobs(user)
+    return begin_erasure(user_pk=user_pk, actor=actor, reason=reason)
+
+
 def erase_user_of_team(*, team_id: str, user_id: str, actor: str, reason: str = "") -> TeamUser:
     """Erase a user at once, as far as his jobs and calls have ended; the beat erases the rest.
 
     Raises InvalidInput, TeamNotFound, TeamUserNotFound.
     """
     team = get_team(team_id)
-    user = begin_erasure(user_pk=get_user(team_pk=team.pk, user_id=user_id).pk, actor=actor, reason=reason)
+    user = request_erasure(user_pk=get_user(team_pk=team.pk, user_id=user_id).pk, actor=actor, reason=reason)
     erase_user(user_pk=user.pk)
     user.refresh_from_db()
     return user

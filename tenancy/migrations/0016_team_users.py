@@ -1,4 +1,4 @@
-"""The users of teams, what they may use, and an index to find the replies that tell of them."""
+"""The users of teams, and what they may use."""
 
 import django.db.models.deletion
 from django.db import migrations, models
@@ -107,13 +107,5 @@ class Migration(migrations.Migration):
                     models.CheckConstraint(condition=models.Q(("amount__gte", 0)), name="user_limit_is_not_negative"),
                 ],
             },
-        ),
-        migrations.AddIndex(
-            model_name="idempotencyrecord",
-            index=models.Index(
-                condition=models.Q(("claimed_for__isnull", False)),
-                fields=["claimed_for"],
-                name="replies_by_job_or_call",
-            ),
         ),
     ]

@@ -17,9 +17,8 @@ from billing.queries.books import breaches
 from jobs.models import Call, CallContent, Job, LateChange
 from jobs.queries.books import JOB_RULES
 from jobs.services import erasure
-from jobs.services.erasure import erase_user, erase_users
+from jobs.services.erasure import erase_user, erase_users, request_erasure
 from tenancy.models import AuditEntry, IdempotencyRecord, Team, TeamUser, WebhookDelivery, WebhookEvent
-from tenancy.services.users import begin_erasure
 from tenancy.services.webhooks import delivery, sending
 from tenancy.services.webhooks.endpoints import create_endpoint
 from tenancy.services.webhooks.outbox import dispatch_events
@@ -108,7 +107,7 @@ def test_erasing_again_changes_nothing(team: Tenant) -> None:
 
 def test_the_audit_log_has_his_pseudonym(team: Tenant) -> None:
     opened(team)
-    user = begin_erasure(user_pk=TeamUser.objects.get().pk, actor="team:1", reason="his request")
+    user = request_erasure(user_pk=TeamUser.objects.get().pk, actor="team:1", reason="his request")
     entry = AuditEntry.objects.get(action="user.erasure_began")
     assert (entry.subject, entry.actor, entry.reason) == (user.user_id, "team:1", "his request")
     assert entry.team_id == team.team_pk

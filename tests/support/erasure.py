@@ -7,11 +7,10 @@ from django.utils import timezone
 
 from config.foundation import encryption
 from jobs.models import Attempt, Call, CallContent, Job
-from jobs.services.erasure import erase_users
+from jobs.services.erasure import erase_users, request_erasure
 from jobs.services.jobs import end_job, open_job
 from tenancy.models import IdempotencyRecord, TeamUser
 from tenancy.queries.principals import TeamRef
-from tenancy.services.users import begin_erasure
 from tests.support.api import Tenant
 
 #: Whatever tells who he was has this in it.
@@ -63,7 +62,7 @@ def traces() -> list[str]:
 
 
 def begun(team: Tenant, user_id: str = MARK) -> TeamUser:
-    return begin_erasure(user_pk=TeamUser.objects.get(team_id=team.team_pk, user_id=user_id).pk, actor="test")
+    return request_erasure(user_pk=TeamUser.objects.get(team_id=team.team_pk, user_id=user_id).pk, actor="test")
 
 
 def status() -> str:

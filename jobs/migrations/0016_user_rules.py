@@ -206,6 +206,6 @@ DROP FUNCTION jobs_user_costs, jobs_user_credits, jobs_month_of;
 class Migration(migrations.Migration):
     """Creates the triggers."""
 
-    dependencies = [("jobs", "0014_team_users"), ("billing", "0017_budget_rules")]
+    dependencies = [("jobs", "0015_indexes_for_users"), ("billing", "0017_budget_rules")]
 
     operations = [migrations.RunSQL([COUNTS, CREDITS + COSTS], UNDO)]
