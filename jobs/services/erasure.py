@@ -1,9 +1,9 @@
 """Erasing a team's user: what is stored of him goes, what the books are made of stays (docs/adr/0064).
 
-He has got a pseudonym before (request_erasure). Here his ended jobs get it, too, and lose metadata
-and messages; calls lose purposes, prompts and answers; replies under an Idempotency-Key and webhook events that tell of
-them are deleted. No amount, time, state or model is touched. In batches, each a transaction: killed anywhere, the next
-run finds what is left. Jobs and calls that are open are left until they have ended.
+He has got a pseudonym before (request_erasure). Here his jobs get it, too, and lose metadata and messages; calls lose
+purposes, prompts and answers; replies under an Idempotency-Key and webhook events that tell of them are deleted. No
+amount, time, state or model is touched. In batches, each a transaction: killed anywhere, the next run finds what is
+left. Of jobs and calls that are open, only the name goes before they have ended.
 """
 
 import time
@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import IntegrityError, connection, transaction
+from django.db import connection, transaction
 
 from config.foundation.failpoints import failpoint
 from jobs.services.old_users import give_his_jobs
@@ -22,8 +22,6 @@ from tenancy.queries.users import get_user
 from tenancy.services.users import begin_erasure, end_erasure, is_name_settled
 
 BATCH = 500
-#: Events that are looked through in one go.
-EVENTS_BATCH = 5000
 #: How long one task goes on, so that the sweepers, which wait in the same queue, get their turn.
 TURN_S = 5.0
 
@@ -33,31 +31,49 @@ _IS_OVER = """
      AND (c.cause NOT IN ('interrupted', 'deadline') OR c.deadline_at < now() - interval '1 minute'))
 """
 
-#: Something is kept with it that he may be known by.
-_HAS_TEXTS = """
+#: Something is kept with a call that he may be known by.
+_CALL_HAS_TEXTS = """
     (c.purpose <> '' OR EXISTS (SELECT FROM jobs_callcontent t WHERE t.call_id = c.id)
-     OR EXISTS (SELECT FROM tenancy_idempotencyrecord r WHERE r.claimed_for = c.id))
+     OR EXISTS (SELECT FROM tenancy_idempotencyrecord r WHERE r.claimed_for = c.id)
+     OR EXISTS (SELECT FROM tenancy_webhookevent e WHERE e.data ->> 'call_id' = c.id::text))
 """
+#: The same for a job. His own calls in it are found without it.
+_JOB_HAS_TEXTS = f"""
+    (j.user_id <> %(pseudonym)s OR j.metadata <> '{{}}' OR j.error_message <> ''
+     OR EXISTS (SELECT FROM tenancy_idempotencyrecord r WHERE r.claimed_for = j.id)
+     OR EXISTS (SELECT FROM tenancy_webhookevent e WHERE e.data ->> 'job_id' = j.id::text)
+     OR EXISTS (SELECT FROM jobs_call c
+                WHERE c.job_id = j.id AND c.team_user_id IS DISTINCT FROM %(user_pk)s AND {_CALL_HAS_TEXTS}))
+"""  # noqa: S608 (constants of ours, as all below)
+_HAS_OPEN_CALLS = f"EXISTS (SELECT FROM jobs_call c WHERE c.job_id = j.id AND NOT {_IS_OVER})"
 
 _NEXT_JOBS = f"""
     SELECT j.created_at, j.id FROM jobs_job j
     WHERE j.team_user_id = %(user_pk)s AND (j.created_at, j.id) > (%(after_at)s, %(after_id)s)
-        AND j.user_id <> %(pseudonym)s AND j.ended_at IS NOT NULL
-        AND NOT EXISTS (SELECT FROM jobs_call c WHERE c.job_id = j.id AND NOT {_IS_OVER})
+        AND j.ended_at IS NOT NULL AND {_JOB_HAS_TEXTS} AND NOT {_HAS_OPEN_CALLS}
     ORDER BY j.created_at, j.id
     LIMIT %(batch)s
     FOR NO KEY UPDATE OF j
-"""  # noqa: S608 (constants of ours, as all below)
+"""  # noqa: S608
 
 _NEXT_CALLS = f"""
     SELECT c.created_at, c.id FROM jobs_call c
     WHERE c.team_user_id = %(user_pk)s AND (c.created_at, c.id) > (%(after_at)s, %(after_id)s)
-        AND {_IS_OVER} AND {_HAS_TEXTS}
+        AND {_IS_OVER} AND {_CALL_HAS_TEXTS}
     ORDER BY c.created_at, c.id
     LIMIT %(batch)s
     FOR NO KEY UPDATE OF c
 """  # noqa: S608
 
+#: Open jobs keep all but the name until they have ended: events of them are told under the pseudonym.
+_RENAME_OPEN_JOBS = """
+    UPDATE jobs_job SET user_id = %(pseudonym)s
+    WHERE id IN (
+        SELECT id FROM jobs_job
+        WHERE team_user_id = %(user_pk)s AND ended_at IS NULL AND user_id <> %(pseudonym)s
+        ORDER BY id
+        FOR NO KEY UPDATE)
+"""
 _ERASE_JOBS = """
     UPDATE jobs_job SET user_id = %(pseudonym)s, metadata = '{}', error_message = '' WHERE id = ANY(%(ids)s)
 """
@@ -69,22 +85,20 @@ _ERASE_CALLS = (
     _FORGET_REPLIES,
 )
 
+#: Locked before they are deleted: whoever makes the deliveries of one does that, too. Those of a job's calls are its.
+_EVENTS_OF_JOBS = """
+    SELECT id FROM tenancy_webhookevent WHERE data ->> 'job_id' = ANY(%(names)s) ORDER BY id FOR UPDATE
+"""
+_EVENTS_OF_CALLS = _EVENTS_OF_JOBS.replace("job_id", "call_id")
+
 #: Whether anything of his is still to be erased, or still open. Also what has ended behind the batches' back.
 _IS_LEFT = f"""
-    SELECT EXISTS (SELECT FROM jobs_job WHERE team_user_id = %(user_pk)s AND user_id <> %(pseudonym)s)
-        OR EXISTS (SELECT FROM jobs_call c WHERE c.team_user_id = %(user_pk)s AND (NOT {_IS_OVER} OR {_HAS_TEXTS}))
+    SELECT EXISTS (
+        SELECT FROM jobs_job j
+        WHERE j.team_user_id = %(user_pk)s AND (j.ended_at IS NULL OR {_JOB_HAS_TEXTS} OR {_HAS_OPEN_CALLS}))
+    OR EXISTS (
+        SELECT FROM jobs_call c WHERE c.team_user_id = %(user_pk)s AND (NOT {_IS_OVER} OR {_CALL_HAS_TEXTS}))
 """  # noqa: S608
-
-#: Of a team's events those of his jobs and calls: all that name a user, a job or a purpose.
-_NEXT_EVENTS = """
-    SELECT e.id,
-        EXISTS (SELECT FROM jobs_job j WHERE j.id = (e.data ->> 'job_id')::uuid AND j.team_user_id = %(user_pk)s)
-        OR EXISTS (SELECT FROM jobs_call c WHERE c.id = (e.data ->> 'call_id')::uuid AND c.team_user_id = %(user_pk)s)
-    FROM tenancy_webhookevent e
-    WHERE e.team_id = %(team_pk)s AND e.id > %(after)s AND e.type IN ('job.completed', 'job.failed', 'call.completed')
-    ORDER BY e.id
-    LIMIT %(batch)s
-"""
 
 
 def erase_users(*, turn_s: float = TURN_S) -> int:
@@ -124,21 +138,18 @@ def erase_user(*, user_pk: int, is_over: Callable[[], bool] = lambda: False) -> 
 def _erase(user: TeamUser, is_over: Callable[[], bool]) -> bool:
     # Asked first: what was written by those who knew the name is then among what is looked through below.
     is_settled = is_name_settled(user.pk)
-    erased = 0
+    with connection.cursor() as cursor:
+        cursor.execute(_RENAME_OPEN_JOBS, _parameters(user))
     for erase in (_erase_jobs, _erase_calls):
-        for count in erase(user):
-            erased += count
+        for _ in erase(user):
             failpoint("erasure.half_way")
             if is_over():
                 return False
-    is_last = is_settled and not _is_left(user)
-    if (erased or is_last) and not _forget_events(user):
-        return False
-    return is_last and end_erasure(user_pk=user.pk)
+    return is_settled and not _is_left(user) and end_erasure(user_pk=user.pk)
 
 
 def _parameters(user: TeamUser) -> dict[str, Any]:
-    return {"user_pk": user.pk, "team_pk": user.team_id, "pseudonym": user.user_id}
+    return {"user_pk": user.pk, "pseudonym": user.user_id}
 
 
 def _batches(query: str, user: TeamUser, erase: Callable[[Any, dict[str, Any]], None]) -> Iterator[int]:
@@ -162,13 +173,18 @@ def _erase_jobs(user: TeamUser) -> Iterator[int]:
         cursor.execute(_CALLS_OF_JOBS, chosen)
         _erase_their_texts(cursor, {"ids": [pk for (pk,) in cursor.fetchall()]})
         cursor.execute(_FORGET_REPLIES, chosen)
+        _forget_events(cursor, _EVENTS_OF_JOBS, chosen["ids"])
         cursor.execute(_ERASE_JOBS, chosen)
 
     return _batches(_NEXT_JOBS, user, erase)
 
 
 def _erase_calls(user: TeamUser) -> Iterator[int]:
-    return _batches(_NEXT_CALLS, user, _erase_their_texts)
+    def erase(cursor: Any, chosen: dict[str, Any]) -> None:
+        _erase_their_texts(cursor, chosen)
+        _forget_events(cursor, _EVENTS_OF_CALLS, chosen["ids"])
+
+    return _batches(_NEXT_CALLS, user, erase)
 
 
 def _erase_their_texts(cursor: Any, calls: dict[str, Any]) -> None:
@@ -176,27 +192,17 @@ def _erase_their_texts(cursor: Any, calls: dict[str, Any]) -> None:
         cursor.execute(statement, calls)
 
 
+def _forget_events(cursor: Any, query: str, ids: list[UUID]) -> None:
+    """With their deliveries, those that wait included."""
+    cursor.execute(query, {"names": [str(pk) for pk in ids]})
+    WebhookEvent.objects.filter(id__in=[pk for (pk,) in cursor.fetchall()]).delete()
+
+
 def _is_left(user: TeamUser) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(_IS_LEFT, _parameters(user))
         (is_left,) = cursor.fetchone()
     return bool(is_left)
-
-
-def _forget_events(user: TeamUser) -> bool:
-    """With their deliveries, those that wait included. False where one was made in this moment: the next run has it."""
-    after = 0
-    while True:
-        with connection.cursor() as cursor:
-            cursor.execute(_NEXT_EVENTS, _parameters(user) | {"after": after, "batch": EVENTS_BATCH})
-            rows = cursor.fetchall()
-        if not rows:
-            return True
-        try:
-            WebhookEvent.objects.filter(id__in=[pk for pk, is_his in rows if is_his]).delete()
-        except IntegrityError:
-            return False
-        after = rows[-1][0]
 
 
 def request_erasure(*, user_pk: int, actor: str, reason: str = "") -> TeamUser:

@@ -4,6 +4,7 @@ import uuid
 from typing import Any
 
 from django.db import models
+from django.db.models.fields.json import KeyTextTransform
 
 from tenancy.models.team import Team
 
@@ -46,6 +47,9 @@ class WebhookEvent(models.Model):
         indexes = [
             models.Index(fields=["id"], condition=models.Q(is_dispatched=False), name="webhook_events_to_dispatch"),
             models.Index(fields=["created_at"], name="webhook_events_by_age"),
+            # To erase what tells of a user (jobs.services.erasure).
+            models.Index(KeyTextTransform("job_id", "data"), name="webhook_events_of_job"),
+            models.Index(KeyTextTransform("call_id", "data"), name="webhook_events_of_call"),
         ]
 
     def __str__(self) -> str:

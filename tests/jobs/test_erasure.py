@@ -127,11 +127,15 @@ def test_open_jobs_and_calls_are_erased_once_they_have_ended(team: Tenant) -> No
     call = called(None, user, state="running")
     begun(team)
     assert erase_users() == 0
-    assert Job.objects.get().user_id == MARK
+    pseudonym = TeamUser.objects.get().user_id
+    # The name goes at once: what is told of the job has the pseudonym. The app may still need the rest.
+    assert (Job.objects.get().user_id, Job.objects.get().metadata) == (pseudonym, {"name": MARK})
 
     ended(job)
+    assert WebhookEvent.objects.get().data["user_id"] == pseudonym
     assert erase_users() == 0
-    assert (Job.objects.get().user_id, Call.objects.get().purpose) == (TeamUser.objects.get().user_id, MARK)
+    assert (Job.objects.get().metadata, Call.objects.get().purpose) == ({}, MARK)
+    assert WebhookEvent.objects.count() == 0
 
     Call.objects.filter(pk=call.pk).update(state="succeeded", ended_at=timezone.now())
     assert finished() == 1
@@ -146,6 +150,8 @@ def test_a_big_user_is_erased_in_batches_and_turns(team: Tenant, monkeypatch: py
 
     assert erase_users(turn_s=-1) == 0
     assert Job.objects.filter(user_id=MARK).count() == 5
+    # What tells of the erased ones has gone with them.
+    assert WebhookEvent.objects.count() == 5
     assert status() == "erasing"
     assert finished() == 1
     assert traces() == []

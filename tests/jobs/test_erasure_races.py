@@ -16,6 +16,7 @@ from jobs.callpath.statements import record_one_outcome
 from jobs.models import Call, CallContent, Job
 from jobs.services import erasure
 from jobs.services.erasure import erase_users
+from jobs.services.jobs import end_job
 from tenancy.models import IdempotencyRecord, TeamUser
 from tests.support.api import Tenant, make_tenant
 from tests.support.coroutines import run
@@ -67,6 +68,26 @@ def test_a_worker_that_comes_back_late_stores_nothing_of_him(team: Tenant, is_in
 
     assert [content.call_id for content in CallContent.objects.all()] == [hers.id]
     assert bytes(CallContent.objects.get().request) == b"x"
+
+
+def test_what_others_do_in_his_jobs_is_waited_for(team: Tenant) -> None:
+    """Though nothing is kept with the job itself, and it has got its pseudonym while it was open."""
+    job, _ = opened(team), opened(team, "alice")
+    call = called(job, TeamUser.objects.get(user_id="alice"), state="running")
+    CallContent.objects.all().delete()
+    IdempotencyRecord.objects.all().delete()
+    Call.objects.update(purpose="")
+    Job.objects.filter(pk=job.pk).update(metadata={})
+    begun(team)
+    assert erase_users() == 0
+    end_job(job_id=job.id, team_pk=None, status="failed", metadata={}, error_message="", actor="test")
+    assert erase_users() == 0
+
+    Call.objects.filter(pk=call.pk).update(state="succeeded", ended_at=timezone.now(), purpose=MARK)
+    CallContent.objects.create(call=call, request=MARK.encode())
+    assert finished() == 1
+    assert CallContent.objects.count() == 0
+    assert traces() == []
 
 
 def test_a_call_that_ends_behind_the_batches_is_not_forgotten(team: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
