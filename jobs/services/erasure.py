@@ -6,13 +6,14 @@ amount, time, state or model is touched. In batches, each a transaction: killed 
 left. Of jobs and calls that are open, only the name goes before they have ended.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 
 from config.foundation.failpoints import failpoint
 from jobs.services.old_users import give_his_jobs
@@ -20,6 +21,8 @@ from tenancy.models import TeamUser, WebhookEvent
 from tenancy.queries.tenants import get_team
 from tenancy.queries.users import get_user
 from tenancy.services.users import begin_erasure, end_erasure, is_name_settled
+
+logger = logging.getLogger(__name__)
 
 BATCH = 500
 #: How long one task goes on, so that the sweepers, which wait in the same queue, get their turn.
@@ -112,7 +115,11 @@ def erase_users(*, turn_s: float = TURN_S) -> int:
     waiting = TeamUser.objects.filter(status=TeamUser.Status.ERASING).order_by("?").values_list("id", flat=True)
     erased = 0
     for pk in list(waiting):
-        erased += erase_user(user_pk=pk, is_over=is_over)
+        try:
+            erased += erase_user(user_pk=pk, is_over=is_over)
+        except DatabaseError:
+            # A deadlock with somebody, say: no trouble of the others', and of his the next run's.
+            logger.warning("user %s could not be erased this time", pk, exc_info=True)
         if is_over():
             break
     return erased

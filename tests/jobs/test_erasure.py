@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 import uuid
 from datetime import timedelta
 from typing import Any
@@ -173,6 +174,29 @@ def test_a_run_that_broke_off_is_gone_on_with(team: Tenant, monkeypatch: pytest.
     assert Job.objects.filter(user_id=MARK).count() == 3
     assert finished() == 1
     assert traces() == []
+
+
+def test_one_that_cannot_be_erased_keeps_nobody_waiting(team: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever of the two is first."""
+    for name in ("alice", MARK):
+        ended(opened(team, name))
+        begun(team, name)
+    alice, bob = TeamUser.objects.order_by("id")
+    erase = erasure._erase
+
+    def collide(user: TeamUser, is_over: Any) -> bool:
+        if user.pk == bob.pk:
+            with connection.cursor() as cursor:
+                cursor.execute("DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = 'deadlock_detected'; END $$")
+        return erase(user, is_over)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(erasure, "_erase", collide)
+        deadline = time.monotonic() + 60
+        while TeamUser.objects.get(pk=alice.pk).status == "erasing" and time.monotonic() < deadline:
+            erase_users()
+    assert [user.status for user in TeamUser.objects.order_by("id")] == ["erased", "erasing"]
+    assert finished() == 1
 
 
 def test_of_two_at_one_time_one_erases(team: Tenant) -> None:
