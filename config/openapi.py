@@ -34,14 +34,14 @@ OPENAI_ERROR = inline_serializer(
     },
 )
 
-#: Where team or key have limits.
+#: Where team, key or the team's users have limits.
 LIMIT_HEADERS = [
     OpenApiParameter(
         f"x-ratelimit-{figure}-{kind}", kept, OpenApiParameter.HEADER, response=True, description=f"{text} ({kind})."
     )
     for kind in ("requests", "tokens")
     for figure, kept, text in (
-        ("limit", int, "The tightest limit per minute"),
+        ("limit", int, "The tightest limit per minute, of team, key and user"),
         ("remaining", int, "What is left of it"),
         ("reset", str, "How long until all of it is there again, such as 1m0s"),
     )
