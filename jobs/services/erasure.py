@@ -14,13 +14,14 @@ from typing import Any
 from uuid import UUID
 
 from django.db import DatabaseError, connection, transaction
+from django.utils import timezone
 
 from config.foundation.failpoints import failpoint
 from jobs.services.old_users import give_his_jobs
 from tenancy.models import TeamUser, WebhookEvent
 from tenancy.queries.tenants import get_team
 from tenancy.queries.users import get_user
-from tenancy.services.users import begin_erasure, end_erasure, is_name_settled
+from tenancy.services.users import begin_erasure, end_erasure, is_name_settled, put_off_erasure
 
 logger = logging.getLogger(__name__)
 
@@ -112,9 +113,10 @@ def erase_users(*, turn_s: float = TURN_S) -> int:
         return time.monotonic() > turn_ends
 
     # In any order: those who wait for their open jobs must not keep the others waiting, turn after turn.
-    waiting = TeamUser.objects.filter(status=TeamUser.Status.ERASING).order_by("?").values_list("id", flat=True)
+    now = timezone.now()
+    waiting = TeamUser.objects.filter(status=TeamUser.Status.ERASING).exclude(next_erasure_at__gt=now).order_by("?")
     erased = 0
-    for pk in list(waiting):
+    for pk in list(waiting.values_list("id", flat=True)):
         try:
             erased += erase_user(user_pk=pk, is_over=is_over)
         except DatabaseError:
@@ -152,7 +154,10 @@ def _erase(user: TeamUser, is_over: Callable[[], bool]) -> bool:
             failpoint("erasure.half_way")
             if is_over():
                 return False
-    return is_settled and not _is_left(user) and end_erasure(user_pk=user.pk)
+    if is_settled and not _is_left(user):
+        return end_erasure(user_pk=user.pk)
+    put_off_erasure(user)
+    return False
 
 
 def _parameters(user: TeamUser) -> dict[str, Any]:

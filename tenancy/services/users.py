@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
+from datetime import timedelta
 from decimal import Decimal
 
 from django.db import connection, transaction
@@ -91,6 +92,19 @@ def begin_erasure(*, user_pk: int, actor: str, reason: str = "") -> TeamUser:
     return user
 
 
+def put_off_erasure(user: TeamUser) -> None:
+    """Look again later at one who cannot be erased yet: after a tenth of the time that he has waited.
+
+    At most ten minutes later, and in the first minute in the very next run.
+    """
+    if user.erasure_requested_at is None:
+        return
+    now = timezone.now()
+    pause = min((now - user.erasure_requested_at - timedelta(minutes=1)) / 10, timedelta(minutes=10))
+    if pause > timedelta(0):
+        TeamUser.objects.filter(pk=user.pk).update(next_erasure_at=now + pause)
+
+
 @transaction.atomic
 def end_erasure(*, user_pk: int) -> bool:
     """Note that nothing of him is left; whether that was news."""
@@ -105,7 +119,7 @@ def end_erasure(*, user_pk: int) -> bool:
 
 #: Whether nobody's statement looks at the database as it was before the user's row was written for the last time: one
 #: that waits for a lock, say, and has written nothing yet, so that it has no transaction's id. These columns are shown
-#: to every role. Nobody else writes the row meanwhile, because nobody can name him.
+#: to every role. Nobody writes the row meanwhile but put_off_erasure, after which there is only more to wait for.
 _OLD_VIEWS_ARE_GONE = """
     SELECT NOT EXISTS (
         SELECT FROM pg_stat_activity

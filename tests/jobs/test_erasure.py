@@ -143,6 +143,23 @@ def test_open_jobs_and_calls_are_erased_once_they_have_ended(team: Tenant) -> No
     assert traces() == []
 
 
+def test_who_waits_for_long_is_looked_at_seldom(team: Tenant) -> None:
+    job = opened(team)
+    begun(team)
+    TeamUser.objects.update(erasure_requested_at=timezone.now() - timedelta(minutes=31))
+    assert erase_users() == 0
+    pause = TeamUser.objects.get().next_erasure_at - timezone.now()  # type: ignore[operator]
+    assert timedelta(minutes=2.9) < pause <= timedelta(minutes=3)
+
+    ended(job)
+    assert erase_users() == 0
+    assert Job.objects.get().metadata == {"name": MARK}
+
+    TeamUser.objects.update(next_erasure_at=timezone.now())
+    assert finished() == 1
+    assert traces() == []
+
+
 def test_a_big_user_is_erased_in_batches_and_turns(team: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(7):
         ended(opened(team))
