@@ -80,7 +80,7 @@ def _next_team() -> int | None:
     with connection.cursor() as cursor:
         cursor.execute(_NEXT_TEAM)
         found = cursor.fetchone()
-    return found and int(found[0])
+    return None if found is None else int(found[0])
 
 
 def give_his_jobs(user: TeamUser) -> int:

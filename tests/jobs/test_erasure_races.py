@@ -1,14 +1,16 @@
 """Erasing a user while others still write of him: calls that end late, workers that come back, old transactions."""
 
 import json
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from config.foundation import async_database
+from jobs.callpath.admission import CallRequest, _fetch, _statement
 from jobs.callpath.fallback import Outcome
 from jobs.callpath.messages import Reply
 from jobs.callpath.runner import outcome_row
@@ -17,17 +19,21 @@ from jobs.models import Call, CallContent, Job
 from jobs.services import erasure
 from jobs.services.erasure import erase_users
 from jobs.services.jobs import end_job
+from modelgroups.services.groups import ModelSpec
 from tenancy.models import IdempotencyRecord, TeamUser
-from tests.support.api import Tenant, make_tenant
+from tenancy.queries.principals import TeamRef
+from tests.support.api import Tenant, make_group, make_tenant
 from tests.support.coroutines import run
 from tests.support.erasure import MARK, begun, called, ended, finished, opened, status, traces
+from tests.support.stack import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
+PRICED = {"input_cost_per_token": 0, "output_cost_per_token": 0.01, "mock_response": "Hello"}
 
 
 @pytest.fixture
 def team(transactional_db: None) -> Tenant:
-    return make_tenant(credits_allocated=100)
+    return make_tenant(groups=[make_group("G", [ModelSpec("m", 0, PRICED)])], credits_allocated=100)
 
 
 @pytest.mark.parametrize(("state", "cause"), [("interrupted", "interrupted"), ("failed", "deadline")])
@@ -66,8 +72,8 @@ def test_a_worker_that_comes_back_late_stores_nothing_of_him(team: Tenant, is_in
     record_late(his)
     record_late(hers)
 
-    assert [content.call_id for content in CallContent.objects.all()] == [hers.id]
-    assert bytes(CallContent.objects.get().request) == b"x"
+    content = CallContent.objects.get()
+    assert (content.call_id, bytes(content.request or b"")) == (hers.id, b"x")
 
 
 def test_what_others_do_in_his_jobs_is_waited_for(team: Tenant) -> None:
@@ -127,3 +133,54 @@ def test_whoever_still_knew_the_name_is_waited_for(team: Tenant, begin: tuple[st
     finally:
         other.close()
     assert finished() == 1
+
+
+def test_a_call_that_waits_to_be_admitted_is_waited_for(team: Tenant) -> None:
+    """It saw the name before, and has written nothing: it waits for the budget. Then it does not commit for long."""
+    ended(opened(team))
+    is_admitted, may_commit = threading.Event(), threading.Event()
+    thread = threading.Thread(target=admit_slowly, args=(team, is_admitted, may_commit))
+    other = connection.copy()
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("BEGIN")
+            cursor.execute("SELECT FROM billing_teambudget WHERE team_id = %s FOR UPDATE", [team.team_pk])
+            thread.start()
+            eventually(is_somebody_waiting, "the admission waits for the budget", within_s=30)
+            begun(team)
+            assert erase_users() == 0
+            cursor.execute("COMMIT")
+        assert is_admitted.wait(30)
+        assert erase_users() == 0
+        assert status() == "erasing"
+    finally:
+        may_commit.set()
+        thread.join()
+        other.close()
+    call = Call.objects.get()
+    assert (call.team_user, call.purpose) == (TeamUser.objects.get(), MARK)
+    Call.objects.update(state="failed", cause="timeout", ended_at=timezone.now())
+    assert finished() == 1
+    assert traces() == []
+
+
+def admit_slowly(team: Tenant, is_admitted: threading.Event, may_commit: threading.Event) -> None:
+    """A direct call of his, in a transaction that lasts."""
+    reference = TeamRef(team.team_pk, team.team_id, team.organization_id, is_suspended=False)
+    messages = [{"role": "user", "content": "Hello"}]
+    request = CallRequest("G", messages, {"max_tokens": 1}, MARK, endpoint="chat/completions", user_id=MARK)
+    try:
+        with transaction.atomic():
+            _fetch(*_statement(team=reference, job_id=None, request=request))
+            is_admitted.set()
+            may_commit.wait(30)
+    finally:
+        connection.close()
+
+
+def is_somebody_waiting() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' LIMIT 1"
+        )
+        return cursor.rowcount == 1
