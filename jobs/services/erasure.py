@@ -8,8 +8,8 @@ left. Of jobs and calls that are open, only the name goes before they have ended
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -21,20 +21,20 @@ from jobs.services.old_users import give_his_jobs
 from tenancy.models import TeamUser, WebhookEvent
 from tenancy.queries.tenants import get_team
 from tenancy.queries.users import get_user
-from tenancy.services.users import begin_erasure, end_erasure, is_name_settled, put_off_erasure
+from tenancy.services.users import begin_erasure, end_erasure, is_name_settled, note_erasure_run, put_off_erasure
 
 logger = logging.getLogger(__name__)
 
+#: Rows that are looked at in one go.
 BATCH = 500
+#: The place before the first row.
+START = {"after_at": "-infinity", "after_id": str(UUID(int=0))}
 #: How long one task goes on, so that the sweepers, which wait in the same queue, get their turn.
 TURN_S = 5.0
 
-#: Nothing will be stored of it any more. The worker of a call that the sweeper ended may be just about to.
-_IS_OVER = """
-    (c.ended_at IS NOT NULL
-     AND (c.cause NOT IN ('interrupted', 'deadline') OR c.deadline_at < now() - interval '1 minute'))
-"""
-
+#: Something may still be stored of a call. The worker of one that the sweeper ended may be just about to.
+_MAY_COME_BACK = "c.cause IN ('interrupted', 'deadline') AND c.deadline_at >= now() - interval '1 minute'"
+_IS_OPEN = f"(c.ended_at IS NULL OR {_MAY_COME_BACK})"
 #: Something is kept with a call that he may be known by.
 _CALL_HAS_TEXTS = """
     (c.purpose <> '' OR EXISTS (SELECT FROM jobs_callcontent t WHERE t.call_id = c.id)
@@ -49,23 +49,24 @@ _JOB_HAS_TEXTS = f"""
      OR EXISTS (SELECT FROM jobs_call c
                 WHERE c.job_id = j.id AND c.team_user_id IS DISTINCT FROM %(user_pk)s AND {_CALL_HAS_TEXTS}))
 """  # noqa: S608 (constants of ours, as all below)
-_HAS_OPEN_CALLS = f"EXISTS (SELECT FROM jobs_call c WHERE c.job_id = j.id AND NOT {_IS_OVER})"
-
-_NEXT_JOBS = f"""
-    SELECT j.created_at, j.id FROM jobs_job j
-    WHERE j.team_user_id = %(user_pk)s AND (j.created_at, j.id) > (%(after_at)s, %(after_id)s)
-        AND j.ended_at IS NOT NULL AND {_JOB_HAS_TEXTS} AND NOT {_HAS_OPEN_CALLS}
-    ORDER BY j.created_at, j.id
+#: A user's jobs or calls after a place among them, and those of them that there is something to erase of.
+_IN_ORDER = """
+    SELECT created_at, id FROM {table}
+    WHERE team_user_id = %(user_pk)s AND (created_at, id) > (%(after_at)s::timestamptz, %(after_id)s::uuid)
+    ORDER BY created_at, id
     LIMIT %(batch)s
+"""
+_JOBS_IN_ORDER, _CALLS_IN_ORDER = _IN_ORDER.format(table="jobs_job"), _IN_ORDER.format(table="jobs_call")
+_JOBS_TO_ERASE = f"""
+    SELECT j.id FROM jobs_job j
+    WHERE j.id = ANY(%(ids)s) AND j.ended_at IS NOT NULL AND {_JOB_HAS_TEXTS}
+        AND NOT EXISTS (SELECT FROM jobs_call c WHERE c.job_id = j.id AND {_IS_OPEN})
+    ORDER BY j.id
     FOR NO KEY UPDATE OF j
 """  # noqa: S608
-
-_NEXT_CALLS = f"""
-    SELECT c.created_at, c.id FROM jobs_call c
-    WHERE c.team_user_id = %(user_pk)s AND (c.created_at, c.id) > (%(after_at)s, %(after_id)s)
-        AND {_IS_OVER} AND {_CALL_HAS_TEXTS}
-    ORDER BY c.created_at, c.id
-    LIMIT %(batch)s
+_CALLS_TO_ERASE = f"""
+    SELECT c.id FROM jobs_call c WHERE c.id = ANY(%(ids)s) AND NOT {_IS_OPEN} AND {_CALL_HAS_TEXTS}
+    ORDER BY c.id
     FOR NO KEY UPDATE OF c
 """  # noqa: S608
 
@@ -95,13 +96,16 @@ _EVENTS_OF_JOBS = """
 """
 _EVENTS_OF_CALLS = _EVENTS_OF_JOBS.replace("job_id", "call_id")
 
-#: Whether anything of his is still to be erased, or still open. Also what has ended behind the batches' back.
-_IS_LEFT = f"""
-    SELECT EXISTS (
-        SELECT FROM jobs_job j
-        WHERE j.team_user_id = %(user_pk)s AND (j.ended_at IS NULL OR {_JOB_HAS_TEXTS} OR {_HAS_OPEN_CALLS}))
-    OR EXISTS (
-        SELECT FROM jobs_call c WHERE c.team_user_id = %(user_pk)s AND (NOT {_IS_OVER} OR {_CALL_HAS_TEXTS}))
+#: Whether a job of his is open, or a call that is his or in a job of his.
+_IS_ANYTHING_OPEN = f"""
+    SELECT EXISTS (SELECT FROM jobs_job WHERE team_user_id = %(user_pk)s AND ended_at IS NULL)
+        OR EXISTS (
+            SELECT FROM jobs_call c LEFT JOIN jobs_job j ON j.id = c.job_id
+            WHERE c.team_id = %(team_pk)s AND c.ended_at IS NULL
+                AND %(user_pk)s IN (c.team_user_id, j.team_user_id))
+        OR EXISTS (
+            SELECT FROM jobs_call c LEFT JOIN jobs_job j ON j.id = c.job_id
+            WHERE c.team_id = %(team_pk)s AND {_MAY_COME_BACK} AND %(user_pk)s IN (c.team_user_id, j.team_user_id))
 """  # noqa: S608
 
 
@@ -145,58 +149,71 @@ def erase_user(*, user_pk: int, is_over: Callable[[], bool] = lambda: False) -> 
 
 
 def _erase(user: TeamUser, is_over: Callable[[], bool]) -> bool:
-    # Asked first: what was written by those who knew the name is then among what is looked through below.
-    is_settled = is_name_settled(user.pk)
+    """Go on with his jobs and calls, from the oldest on, where the run before stopped.
+
+    When it has come to their end, nothing is left of him if nothing more could be stored when it began.
+    """
+    run = user.erasure_run or {"is_last": is_name_settled(user.pk) and not _is_anything_open(user), "step": 0, **START}
     with connection.cursor() as cursor:
         cursor.execute(_RENAME_OPEN_JOBS, _parameters(user))
-    for erase in (_erase_jobs, _erase_calls):
-        for _ in erase(user):
-            failpoint("erasure.half_way")
-            if is_over():
-                return False
-    if is_settled and not _is_left(user):
+    while run["step"] < len(_STEPS):
+        if (place := _erase_batch(user, run)) is None:
+            run = {**run, "step": run["step"] + 1, **START}
+            continue
+        run = {**run, **place}
+        failpoint("erasure.half_way")
+        if is_over():
+            note_erasure_run(user, run)
+            return False
+    if run["is_last"]:
         return end_erasure(user_pk=user.pk)
     put_off_erasure(user)
     return False
 
 
 def _parameters(user: TeamUser) -> dict[str, Any]:
-    return {"user_pk": user.pk, "pseudonym": user.user_id}
+    return {"user_pk": user.pk, "team_pk": user.team_id, "pseudonym": user.user_id}
 
 
-def _batches(query: str, user: TeamUser, erase: Callable[[Any, dict[str, Any]], None]) -> Iterator[int]:
-    """A transaction for each batch of rows, from the oldest on; yields how many it had."""
-    after: tuple[datetime, UUID] = (datetime(1, 1, 1, tzinfo=UTC), UUID(int=0))
-    while True:
-        with transaction.atomic(), connection.cursor() as cursor:
-            position = {"after_at": after[0], "after_id": after[1], "batch": BATCH}
-            cursor.execute(query, _parameters(user) | position)
-            rows = cursor.fetchall()
-            if not rows:
-                return
-            erase(cursor, {"ids": [pk for _, pk in rows], "pseudonym": user.user_id})
-        after = rows[-1]
-        yield len(rows)
+def _is_anything_open(user: TeamUser) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(_IS_ANYTHING_OPEN, _parameters(user))
+        (is_open,) = cursor.fetchone()
+    return bool(is_open)
 
 
-def _erase_jobs(user: TeamUser) -> Iterator[int]:
-    def erase(cursor: Any, chosen: dict[str, Any]) -> None:
-        # His own calls and those that others made in his jobs.
-        cursor.execute(_CALLS_OF_JOBS, chosen)
-        _erase_their_texts(cursor, {"ids": [pk for (pk,) in cursor.fetchall()]})
-        cursor.execute(_FORGET_REPLIES, chosen)
-        _forget_events(cursor, _EVENTS_OF_JOBS, chosen["ids"])
-        cursor.execute(_ERASE_JOBS, chosen)
+@transaction.atomic
+def _erase_batch(user: TeamUser, run: dict[str, Any]) -> dict[str, str] | None:
+    """Erase what there is of the next of his jobs or calls; the place of the last of them, None at their end."""
+    in_order, to_erase, erase = _STEPS[run["step"]]
+    place = {"after_at": run["after_at"], "after_id": run["after_id"], "batch": BATCH}
+    with connection.cursor() as cursor:
+        cursor.execute(in_order, _parameters(user) | place)
+        rows: list[tuple[datetime, UUID]] = cursor.fetchall()
+        if not rows:
+            return None
+        cursor.execute(to_erase, _parameters(user) | {"ids": [pk for _, pk in rows]})
+        if ids := [pk for (pk,) in cursor.fetchall()]:
+            erase(cursor, {"ids": ids, "pseudonym": user.user_id})
+    last_at, last_id = rows[-1]
+    return {"after_at": last_at.isoformat(), "after_id": str(last_id)}
 
-    return _batches(_NEXT_JOBS, user, erase)
+
+def _erase_jobs(cursor: Any, chosen: dict[str, Any]) -> None:
+    # His own calls and those that others made in his jobs.
+    cursor.execute(_CALLS_OF_JOBS, chosen)
+    _erase_their_texts(cursor, {"ids": [pk for (pk,) in cursor.fetchall()]})
+    cursor.execute(_FORGET_REPLIES, chosen)
+    _forget_events(cursor, _EVENTS_OF_JOBS, chosen["ids"])
+    cursor.execute(_ERASE_JOBS, chosen)
 
 
-def _erase_calls(user: TeamUser) -> Iterator[int]:
-    def erase(cursor: Any, chosen: dict[str, Any]) -> None:
-        _erase_their_texts(cursor, chosen)
-        _forget_events(cursor, _EVENTS_OF_CALLS, chosen["ids"])
+def _erase_calls(cursor: Any, chosen: dict[str, Any]) -> None:
+    _erase_their_texts(cursor, chosen)
+    _forget_events(cursor, _EVENTS_OF_CALLS, chosen["ids"])
 
-    return _batches(_NEXT_CALLS, user, erase)
+
+_STEPS = ((_JOBS_IN_ORDER, _JOBS_TO_ERASE, _erase_jobs), (_CALLS_IN_ORDER, _CALLS_TO_ERASE, _erase_calls))
 
 
 def _erase_their_texts(cursor: Any, calls: dict[str, Any]) -> None:
@@ -208,13 +225,6 @@ def _forget_events(cursor: Any, query: str, ids: list[UUID]) -> None:
     """With their deliveries, those that wait included."""
     cursor.execute(query, {"names": [str(pk) for pk in ids]})
     WebhookEvent.objects.filter(id__in=[pk for (pk,) in cursor.fetchall()]).delete()
-
-
-def _is_left(user: TeamUser) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(_IS_LEFT, _parameters(user))
-        (is_left,) = cursor.fetchone()
-    return bool(is_left)
 
 
 def request_erasure(*, user_pk: int, actor: str, reason: str = "") -> TeamUser:

@@ -30,6 +30,7 @@ class Migration(migrations.Migration):
                 ("last_seen_at", models.DateTimeField()),
                 ("erasure_requested_at", models.DateTimeField(blank=True, null=True)),
                 ("erasure_xid", models.BigIntegerField(editable=False, null=True)),
+                ("erasure_run", models.JSONField(editable=False, null=True)),
                 ("next_erasure_at", models.DateTimeField(editable=False, null=True)),
                 ("erased_at", models.DateTimeField(blank=True, null=True)),
                 (

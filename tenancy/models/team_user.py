@@ -34,7 +34,8 @@ class TeamUser(models.Model):
     erasure_requested_at = models.DateTimeField(null=True, blank=True)
     #: Whatever wrote his name before he got a pseudonym is a transaction before this one.
     erasure_xid = models.BigIntegerField(null=True, editable=False)
-    #: When it is gone on with, where he has waited for long (jobs.services.erasure).
+    #: How far it has come, where it was stopped; and when it begins anew, where something was open (services.erasure).
+    erasure_run = models.JSONField(null=True, editable=False)
     next_erasure_at = models.DateTimeField(null=True, editable=False)
     erased_at = models.DateTimeField(null=True, blank=True)
 

@@ -92,17 +92,20 @@ def begin_erasure(*, user_pk: int, actor: str, reason: str = "") -> TeamUser:
     return user
 
 
+def note_erasure_run(user: TeamUser, run: Mapping[str, object]) -> None:
+    """Where to go on with him."""
+    TeamUser.objects.filter(pk=user.pk).update(erasure_run=run)
+
+
 def put_off_erasure(user: TeamUser) -> None:
-    """Look again later at one who cannot be erased yet: after a tenth of the time that he has waited.
+    """Begin anew, later, with one of whom something is open: after a tenth of the time that he has waited.
 
     At most ten minutes later, and in the first minute in the very next run.
     """
-    if user.erasure_requested_at is None:
-        return
     now = timezone.now()
-    pause = min((now - user.erasure_requested_at - timedelta(minutes=1)) / 10, timedelta(minutes=10))
-    if pause > timedelta(0):
-        TeamUser.objects.filter(pk=user.pk).update(next_erasure_at=now + pause)
+    waited = now - (user.erasure_requested_at or now)
+    pause = min(max(waited - timedelta(minutes=1), timedelta(0)) / 10, timedelta(minutes=10))
+    TeamUser.objects.filter(pk=user.pk).update(next_erasure_at=now + pause, erasure_run=None)
 
 
 @transaction.atomic
@@ -110,7 +113,7 @@ def end_erasure(*, user_pk: int) -> bool:
     """Note that nothing of him is left; whether that was news."""
     now = timezone.now()
     erasing = TeamUser.objects.filter(pk=user_pk, status=TeamUser.Status.ERASING)
-    if not erasing.update(status=TeamUser.Status.ERASED, erased_at=now):
+    if not erasing.update(status=TeamUser.Status.ERASED, erased_at=now, erasure_run=None):
         return False
     user = TeamUser.objects.get(pk=user_pk)
     audit.record(actor=audit.SYSTEM, action="user.erased", subject=user.user_id, team_pk=user.team_id)
@@ -119,7 +122,7 @@ def end_erasure(*, user_pk: int) -> bool:
 
 #: Whether nobody's statement looks at the database as it was before the user's row was written for the last time: one
 #: that waits for a lock, say, and has written nothing yet, so that it has no transaction's id. These columns are shown
-#: to every role. Nobody writes the row meanwhile but put_off_erasure, after which there is only more to wait for.
+#: to every role. Nobody writes the row meanwhile but the erasure, after which there is only more to wait for.
 _OLD_VIEWS_ARE_GONE = """
     SELECT NOT EXISTS (
         SELECT FROM pg_stat_activity

@@ -170,6 +170,12 @@ def test_a_big_user_is_erased_in_batches_and_turns(team: Tenant, monkeypatch: py
     assert Job.objects.filter(user_id=MARK).count() == 5
     # What tells of the erased ones has gone with them.
     assert WebhookEvent.objects.count() == 5
+    # The next turn goes on there: what was done is not looked at again.
+    Job.objects.filter(metadata={}).update(error_message="not again")
+    assert erase_users(turn_s=-1) == 0
+    assert Job.objects.filter(user_id=MARK).count() == 3
+    assert Job.objects.filter(error_message="not again").count() == 2
+    Job.objects.filter(error_message="not again").update(error_message="")
     assert status() == "erasing"
     assert finished() == 1
     assert traces() == []
