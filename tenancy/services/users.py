@@ -130,8 +130,9 @@ _OLD_VIEWS_ARE_GONE = """
             AND age(backend_xmin) >= age(u.xmin))
     FROM tenancy_teamuser u WHERE u.id = %s AND u.erasure_xid IS NULL
 """
+#: By an id of its own: a snapshot's xmax is after the last that has ended, and others may run that are later than that.
 _NOTE_TRANSACTIONS = """
-    UPDATE tenancy_teamuser SET erasure_xid = pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+    UPDATE tenancy_teamuser SET erasure_xid = pg_current_xact_id()::text::bigint
     WHERE id = %s AND erasure_xid IS NULL
 """
 _TRANSACTIONS_ARE_OVER = """
